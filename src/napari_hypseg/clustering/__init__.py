@@ -1,0 +1,1 @@
+"""Hyperbolic k-means, the two merge trees, and labels at any granularity."""

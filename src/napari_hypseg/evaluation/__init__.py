@@ -1,0 +1,1 @@
+"""Scores of labels against a truth."""

@@ -1,0 +1,1 @@
+"""The Poincare ball on tensors: maps, distance, Frechet mean, normal distributions."""

@@ -1,0 +1,1 @@
+"""One latent point per voxel: dense mapping and the store on disk."""

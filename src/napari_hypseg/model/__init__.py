@@ -1,0 +1,1 @@
+"""The hyperbolic variational autoencoder: layers, networks, presets, model files."""

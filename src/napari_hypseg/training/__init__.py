@@ -1,0 +1,1 @@
+"""Training the model on a volume: patches, triplets, losses, the loop."""

@@ -1,0 +1,1 @@
+"""Volumes: reading, writing, normalising and making them."""

@@ -1,0 +1,112 @@
+"""A `Volume`: voxels in (z, y, x) with their size and place in physical space."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["ArrayLike3D", "Box", "Volume", "VolumeError", "slabs"]
+
+Box = tuple[slice, slice, slice]
+Triple = tuple[float, float, float]
+
+
+class VolumeError(ValueError):
+    """A volume that can't be read, written or used; the message is one sentence for a person."""
+
+
+class ArrayLike3D(Protocol):
+    """What a volume's voxels must offer: a NumPy array, a memory map, a Zarr or an HDF5 array."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Size along (z, y, x)."""
+        ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of a voxel."""
+        ...
+
+    def __getitem__(self, key: Any) -> Any:
+        """Voxels of a box, as something `numpy.asarray` takes."""
+        ...
+
+
+@dataclass(frozen=True)
+class Volume:
+    """Voxels of a tomogram, lazy where the file allows it, and where they lie in space.
+
+    Parameters
+    ----------
+    data : array-like, shape (z, y, x)
+        The voxels; read only in the boxes that are asked for.
+    voxel_size : tuple of float
+        Size of a voxel along (z, y, x), in angstrom.
+    origin : tuple of float
+        Position of the centre of voxel (0, 0, 0) along (z, y, x), in angstrom.
+    name : str
+        What a person calls it: the file's name without its ending.
+    """
+
+    data: ArrayLike3D
+    voxel_size: Triple = (1.0, 1.0, 1.0)
+    origin: Triple = (0.0, 0.0, 0.0)
+    name: str = "volume"
+
+    def __post_init__(self) -> None:
+        if len(self.data.shape) != 3:
+            raise VolumeError(
+                f"{self.name}: a volume needs 3 axes (z, y, x), "
+                f"this one has shape {tuple(self.data.shape)}"
+            )
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Number of voxels along (z, y, x)."""
+        z, y, x = self.data.shape
+        return int(z), int(y), int(x)
+
+    def read(self, box: Box | None = None) -> npt.NDArray[Any]:
+        """Voxels of ``box`` (all without one) as a NumPy array in native byte order."""
+        array = np.asarray(self.data[box if box is not None else (slice(None),) * 3])
+        return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+    def crop(self, box: Box) -> Volume:
+        """The part inside ``box``; its origin moves with it.
+
+        Raises
+        ------
+        VolumeError
+            If the box holds no voxel of the volume.
+        """
+        spans = [s.indices(n) for s, n in zip(box, self.shape, strict=True)]
+        if any(stop <= start or step != 1 for start, stop, step in spans):
+            asked = ",".join(f"{s.start}:{s.stop}" for s in box)
+            raise VolumeError(
+                f"{self.name}: the box {asked} holds no voxel of a volume of {self.shape}"
+            )
+        start = [span[0] for span in spans]
+        z, y, x = (o + s * v for o, s, v in zip(self.origin, start, self.voxel_size, strict=True))
+        inside = tuple(slice(span[0], span[1]) for span in spans)
+        return replace(self, data=self.data[inside], origin=(z, y, x))
+
+    def fingerprint(self) -> str:
+        """Hash of the voxels, their type and shape (not of the name or the place), 16 hex digits."""
+        digest = hashlib.blake2b(digest_size=8)
+        digest.update(f"{self.shape}{np.dtype(self.data.dtype).newbyteorder('=').str}".encode())
+        for box in slabs(self.shape):
+            digest.update(np.ascontiguousarray(self.read(box)).data)
+        return digest.hexdigest()
+
+
+def slabs(shape: tuple[int, int, int], voxels: int = 1 << 24) -> Iterator[Box]:
+    """Boxes of whole z-slices, about ``voxels`` in each, that together cover ``shape``."""
+    depth = max(1, voxels // max(1, shape[1] * shape[2]))
+    for start in range(0, shape[0], depth):
+        yield slice(start, min(start + depth, shape[0])), slice(0, shape[1]), slice(0, shape[2])
