@@ -97,7 +97,7 @@ class Volume:
         return replace(self, data=self.data[inside], origin=(z, y, x))
 
     def fingerprint(self) -> str:
-        """Hash of the voxels, their type and shape (not of the name or the place), 16 hex digits."""
+        """Hash of the voxels, their type and shape (not of name or place), 16 hex digits."""
         digest = hashlib.blake2b(digest_size=8)
         digest.update(f"{self.shape}{np.dtype(self.data.dtype).newbyteorder('=').str}".encode())
         for box in slabs(self.shape):
