@@ -1,0 +1,16 @@
+"""Fixtures that tests of several rooms use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of the real data that lies beside the repository; skips where it is missing."""
+    folder = Path(__file__).parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("the real data is not here: no folder ../shared/data beside the repository")
+    return folder
