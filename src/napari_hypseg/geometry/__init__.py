@@ -1,1 +1,27 @@
-"""The Poincare ball on tensors: maps, distance, Frechet mean, normal distributions."""
+"""The Poincare ball on tensors: maps, distance, Frechet mean, wrapped and Riemannian normal."""
+
+from napari_hypseg.geometry.ball import (
+    clip_tangent,
+    conformal_factor,
+    distance,
+    exp0,
+    expmap,
+    geodesic,
+    log0,
+    logmap,
+    mobius_add,
+    project,
+)
+
+__all__ = [
+    "clip_tangent",
+    "conformal_factor",
+    "distance",
+    "exp0",
+    "expmap",
+    "geodesic",
+    "log0",
+    "logmap",
+    "mobius_add",
+    "project",
+]
