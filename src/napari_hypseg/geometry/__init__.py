@@ -12,8 +12,11 @@ from napari_hypseg.geometry.ball import (
     mobius_add,
     project,
 )
+from napari_hypseg.geometry.distributions import RiemannianNormal, WrappedNormal
 
 __all__ = [
+    "RiemannianNormal",
+    "WrappedNormal",
     "clip_tangent",
     "conformal_factor",
     "distance",

@@ -54,7 +54,7 @@ def clip_tangent(v: Tensor, max_norm: float) -> Tensor:
 
     References
     ----------
-    Guo et al., "Clipped hyperbolic classifiers are super-hyperbolic classifiers", CVPR 2022, eq. 8.
+    Guo et al., "Clipped hyperbolic classifiers are super-hyperbolic classifiers", CVPR 2022.
 
     Examples
     --------
@@ -117,7 +117,7 @@ def mobius_add(x: Tensor, y: Tensor, c: float = 1.0) -> Tensor:
 
     References
     ----------
-    Ganea, Becigneul and Hofmann, "Hyperbolic neural networks", NeurIPS 2018, eq. 4.
+    Ganea, Becigneul and Hofmann, "Hyperbolic neural networks", NeurIPS 2018, section 2.
     """
     return _translate(x, y, _gap(y, c), c)
 
@@ -168,7 +168,7 @@ def exp0(v: Tensor, c: float = 1.0) -> Tensor:
 
     References
     ----------
-    Ganea, Becigneul and Hofmann, "Hyperbolic neural networks", NeurIPS 2018, eq. 13.
+    Ganea, Becigneul and Hofmann, "Hyperbolic neural networks", NeurIPS 2018, section 2.
 
     Examples
     --------
@@ -216,7 +216,8 @@ def expmap(x: Tensor, v: Tensor, c: float = 1.0) -> Tensor:
 
     References
     ----------
-    Ganea, Becigneul and Hofmann, "Hyperbolic neural networks", NeurIPS 2018, eq. 12.
+    Hsu et al., "Capturing implicit hierarchical structure in 3D biomedical images with
+    self-supervised hyperbolic representations", NeurIPS 2021, eq. 2.
     """
     scaled = math.sqrt(c) * _norm(v)
     half = scaled / _gap(x, c)
@@ -242,7 +243,8 @@ def logmap(x: Tensor, y: Tensor, c: float = 1.0) -> Tensor:
 
     References
     ----------
-    Ganea, Becigneul and Hofmann, "Hyperbolic neural networks", NeurIPS 2018, eq. 12.
+    Hsu et al., "Capturing implicit hierarchical structure in 3D biomedical images with
+    self-supervised hyperbolic representations", NeurIPS 2021, eq. 3.
     """
     apart = y - x
     square = c * apart.square().sum(-1, keepdim=True)
@@ -293,7 +295,8 @@ def geodesic(x: Tensor, y: Tensor, t: Tensor | float, c: float = 1.0) -> Tensor:
 
 def _norm(v: Tensor) -> Tensor:
     """Euclidean norm, shape (..., 1), kept off zero so that it may be divided by."""
-    return torch.linalg.vector_norm(v, dim=-1, keepdim=True).clamp_min(_ZERO)
+    norm: Tensor = torch.linalg.vector_norm(v, dim=-1, keepdim=True)
+    return norm.clamp_min(_ZERO)
 
 
 def _gap(x: Tensor, c: float) -> Tensor:
