@@ -73,8 +73,19 @@ class Volume:
         return int(z), int(y), int(x)
 
     def read(self, box: Box | None = None) -> npt.NDArray[Any]:
-        """Voxels of ``box`` (all without one) as a NumPy array in native byte order."""
-        array = np.asarray(self.data[box if box is not None else (slice(None),) * 3])
+        """Voxels of ``box`` (all without one) as a NumPy array in native byte order.
+
+        Raises
+        ------
+        VolumeError
+            If the file that they lie in is damaged or has gone.
+        """
+        try:
+            array = np.asarray(self.data[box if box is not None else (slice(None),) * 3])
+        # Chunks are decoded by many libraries, each with errors of its own.
+        except Exception as error:
+            reason = (str(error).splitlines() or [""])[0] or type(error).__name__
+            raise VolumeError(f"{self.name}: its voxels can't be read, {reason}") from error
         return array.astype(array.dtype.newbyteorder("="), copy=False)
 
     def crop(self, box: Box) -> Volume:
