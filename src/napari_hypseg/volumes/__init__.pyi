@@ -1,0 +1,12 @@
+from .box import parse_box as parse_box
+from .normalize import Normalization as Normalization
+from .normalize import fit_normalization as fit_normalization
+from .read import READABLE_SUFFIXES as READABLE_SUFFIXES
+from .read import read_volume as read_volume
+from .volume import Box as Box
+from .volume import Volume as Volume
+from .volume import VolumeError as VolumeError
+from .volume import slabs as slabs
+from .write import WRITABLE_SUFFIXES as WRITABLE_SUFFIXES
+from .write import write_image as write_image
+from .write import write_labels as write_labels

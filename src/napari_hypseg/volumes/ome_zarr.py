@@ -1,0 +1,240 @@
+"""OME-Zarr images: 0.4 and 0.5 are read, 0.5 is written."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .contents import Contents, LazyView, Sizes, depth_axes, usable_size
+from .units import angstroms
+from .volume import Box, Triple, Volume, VolumeError
+
+__all__ = ["SUFFIXES", "read", "write"]
+
+SUFFIXES = (".zarr", ".zip")
+_VERSIONS = ("0.4", "0.5")
+_CHUNK = 64
+# A level is halved until it fits into a viewer's window.
+_COARSEST = 256
+
+
+def read(where: str, level: int = 0) -> Contents:
+    """One resolution level of an OME-Zarr image, read in chunks when they are asked for.
+
+    Parameters
+    ----------
+    where : str
+        Folder, ``.zip`` file or URL of the image.
+    level : int
+        Which level, 0 being the finest.
+
+    Raises
+    ------
+    VolumeError
+        If it is no valid OME-Zarr image of version 0.4 or 0.5, holds several images, or isn't
+        one 3D volume.
+
+    References
+    ----------
+    Moore et al., "OME-Zarr: a cloud-optimized bioimaging file format", Histochem. Cell Biol. 160
+    (2023) 223-251, and the specification at ngff.openmicroscopy.org.
+    """
+    import zarr
+
+    store: Any = where
+    if "://" not in where and not Path(where).is_dir():
+        store = zarr.storage.ZipStore(where, mode="r")
+    try:
+        node = zarr.open(store, mode="r")
+    except FileNotFoundError:
+        node = None
+    if isinstance(node, zarr.Array):
+        raise VolumeError("is a bare Zarr array, give the OME-Zarr image that it belongs to")
+    attributes = {} if node is None else _attributes(node)
+    if node is None or "multiscales" not in attributes:
+        node = _only_image(where, attributes)
+        attributes = _attributes(node)
+
+    image = attributes["multiscales"]
+    if not image:
+        raise VolumeError("is no valid OME-Zarr image: its list of multiscales is empty")
+    image = image[0]
+    version = str(attributes.get("version", image.get("version", "0.4")))
+    if version not in _VERSIONS:
+        raise VolumeError(
+            f"is OME-Zarr {version}, which can't be read yet; "
+            f"{' and '.join(_VERSIONS)} can (convert it with ome-zarr-py, say)"
+        )
+    axes, levels = image["axes"], image["datasets"]
+    if not 0 <= level < len(levels):
+        raise VolumeError(f"has {len(levels)} resolution levels, there is no level {level}")
+    arrays = [_array(node, entry["path"]) for entry in levels]
+    if any(array.ndim != len(axes) for array in arrays):
+        shapes = ", ".join(str(array.shape) for array in arrays)
+        raise VolumeError(
+            f"is no valid OME-Zarr image: it names {len(axes)} axes, "
+            f"its levels have shapes {shapes}"
+        )
+    # All names but those of t, c, z, y and x are free; they matter only where longer than 1.
+    names = "".join(str(axis["name"]).lower()[:1] for axis in axes)
+    order = depth_axes(names, arrays[level].shape)
+    sizes, origin, remarks = _place(image, level, order)
+    return Contents(LazyView(arrays[level], order), sizes, origin, remarks=remarks)
+
+
+def _attributes(node: Any) -> dict[str, Any]:
+    """OME metadata of a group: under "ome" since 0.5, bare before."""
+    attributes = dict(node.attrs)
+    return dict(attributes.get("ome", attributes))
+
+
+def _array(node: Any, path: str) -> Any:
+    import zarr
+
+    try:
+        array = node[path]
+    except KeyError:
+        array = None
+    if not isinstance(array, zarr.Array):
+        raise VolumeError(f"is no valid OME-Zarr image: its level {path!r} is missing")
+    return array
+
+
+def _only_image(where: str, attributes: dict[str, Any]) -> Any:
+    """The image inside a folder, if there is just one."""
+    import zarr
+
+    if "plate" in attributes:
+        wells = [well["path"] for well in attributes["plate"].get("wells", [])]
+        raise VolumeError(f"is a plate, give one image of its wells {', '.join(wells)}")
+    inside = {}
+    for child in sorted(Path(where).iterdir()) if Path(where).is_dir() else []:
+        if not any((child / name).is_file() for name in ("zarr.json", ".zattrs")):
+            continue
+        try:
+            node = zarr.open_group(child, mode="r")
+        except (FileNotFoundError, ValueError):
+            continue
+        if "multiscales" in _attributes(node):
+            inside[child.name] = node
+    if len(inside) > 1:
+        raise VolumeError(f"holds {len(inside)} images, choose one: {', '.join(inside)}")
+    if not inside:
+        raise VolumeError("is no OME-Zarr image: it has no multiscales metadata")
+    return next(iter(inside.values()))
+
+
+def _place(
+    image: dict[str, Any], level: int, order: tuple[int, int, int]
+) -> tuple[Sizes, Triple, tuple[str, ...]]:
+    """Voxel size and origin in angstrom, (z, y, x), and what is missing for them."""
+    scale = np.ones(len(image["axes"]))
+    translation = np.zeros(len(image["axes"]))
+    # First those of the level, then those of the whole image.
+    for step in itertools.chain(
+        image["datasets"][level]["coordinateTransformations"],
+        image.get("coordinateTransformations", []),
+    ):
+        if step["type"] == "scale" and "scale" in step:
+            scale = scale * step["scale"]
+            translation = translation * step["scale"]
+        # Some writers leave the type of a translation out.
+        elif "translation" in step:
+            translation = translation + step["translation"]
+        elif step["type"] != "identity":
+            raise VolumeError(f"has a coordinate transformation of type {step['type']!r}")
+    remarks: tuple[str, ...] = ()
+    sizes, origin = [], []
+    for axis in order:
+        unit = angstroms(str(image["axes"][axis].get("unit", "")))
+        if unit is None:
+            unit = 1.0
+            remarks = ("gives no unit of length for its axes, its sizes are read as angstrom",)
+        sizes.append(usable_size(_tidy(scale[axis] * unit)))
+        origin.append(_tidy(translation[axis] * unit))
+    return (sizes[0], sizes[1], sizes[2]), (origin[0], origin[1], origin[2]), remarks
+
+
+def _tidy(length: float) -> float:
+    """Without the last digit's noise of a change of unit (1.052 nm is 10.52 angstrom)."""
+    return float(f"{length:.15g}")
+
+
+def write(path: Path, volume: Volume, *, labels: bool) -> None:
+    """Write a volume as OME-Zarr 0.5 with levels halved down to 256 voxels, chunk by chunk.
+
+    Version 0.5 is what ome-zarr-py writes by default and what its napari plugin and
+    neuroglancer read.
+
+    Parameters
+    ----------
+    path : Path
+        The folder to make.
+    volume : Volume
+        Any type of voxel.
+    labels : bool
+        Whether voxels are labels: levels then keep every other voxel, those of images average
+        blocks of 2x2x2, whose centres the translation of the level follows.
+    """
+    import zarr
+
+    group = zarr.open_group(path, mode="w", zarr_format=3)
+    datasets: list[dict[str, Any]] = []
+    size, origin = np.array(volume.voxel_size), np.array(volume.origin)
+    source: Any = volume
+    shape = volume.shape
+    for level in itertools.count():
+        array = group.create_array(
+            str(level),
+            shape=shape,
+            dtype=volume.data.dtype.newbyteorder("="),
+            chunks=tuple(min(_CHUNK, n) for n in shape),
+            dimension_names=("z", "y", "x"),
+        )
+        for box in _blocks(shape):
+            array[box] = source.read(box) if level == 0 else _halved(source, box, labels)
+        datasets.append(
+            {
+                "path": str(level),
+                "coordinateTransformations": [
+                    {"type": "scale", "scale": size.tolist()},
+                    {"type": "translation", "translation": origin.tolist()},
+                ],
+            }
+        )
+        if max(shape) <= _COARSEST:
+            break
+        factor = np.where(np.array(shape) > 1, 2, 1)
+        if not labels:
+            origin = origin + (factor - 1) * size / 2
+        size = size * factor
+        z, y, x = (-(-n // int(f)) for n, f in zip(shape, factor, strict=True))
+        source, shape = array, (z, y, x)
+    axes = [{"name": name, "type": "space", "unit": "angstrom"} for name in "zyx"]
+    image = {"name": volume.name, "axes": axes, "datasets": datasets}
+    ome: dict[str, Any] = {"version": "0.5", "multiscales": [image]}
+    group.attrs["ome"] = ome | ({"image-label": {}} if labels else {})
+
+
+def _blocks(shape: tuple[int, int, int], side: int = 2 * _CHUNK) -> Iterator[Box]:
+    """Boxes of whole chunks that cover a shape."""
+    spans = ([slice(i, min(i + side, n)) for i in range(0, n, side)] for n in shape)
+    yield from itertools.product(*spans)
+
+
+def _halved(finer: Any, box: Box, labels: bool) -> Any:
+    """Voxels of a box of the next coarser level."""
+    fine = finer[tuple(slice(2 * s.start, 2 * s.stop) for s in box)]
+    if labels:
+        return fine[::2, ::2, ::2]
+    # A lone last slice of an odd axis stands for itself.
+    odd = [(0, n % 2) for n in fine.shape]
+    sums = np.pad(fine, odd, mode="edge").astype(np.float64)
+    for axis in range(3):
+        sums = np.add.reduceat(sums, np.arange(0, sums.shape[axis], 2), axis=axis)
+    mean = sums / 8
+    return (np.rint(mean) if fine.dtype.kind in "iub" else mean).astype(fine.dtype)
