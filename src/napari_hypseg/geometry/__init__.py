@@ -13,6 +13,7 @@ from napari_hypseg.geometry.ball import (
     project,
 )
 from napari_hypseg.geometry.distributions import RiemannianNormal, WrappedNormal
+from napari_hypseg.geometry.frechet import frechet_mean, frechet_means
 
 __all__ = [
     "RiemannianNormal",
@@ -22,6 +23,8 @@ __all__ = [
     "distance",
     "exp0",
     "expmap",
+    "frechet_mean",
+    "frechet_means",
     "geodesic",
     "log0",
     "logmap",

@@ -146,7 +146,7 @@ def distance(x: Tensor, y: Tensor, c: float = 1.0) -> Tensor:
     """
     root = math.sqrt(c)
     apart = torch.linalg.vector_norm(x - y, dim=-1, keepdim=True)
-    half = torch.asinh(root * apart * torch.rsqrt(_gap(x, c) * _gap(y, c)))
+    half = _asinh(root * apart * torch.rsqrt(_gap(x, c) * _gap(y, c)))
     return (2.0 / root) * half.squeeze(-1)
 
 
@@ -195,7 +195,7 @@ def log0(x: Tensor, c: float = 1.0) -> Tensor:
     Tensor, shape (..., d)
     """
     scaled = math.sqrt(c) * _norm(x)
-    return x * (torch.asinh(scaled * torch.rsqrt(_gap(x, c))) / scaled)
+    return x * (_asinh(scaled * torch.rsqrt(_gap(x, c))) / scaled)
 
 
 def expmap(x: Tensor, v: Tensor, c: float = 1.0) -> Tensor:
@@ -253,7 +253,7 @@ def logmap(x: Tensor, y: Tensor, c: float = 1.0) -> Tensor:
     sinh = (math.sqrt(c) * _norm(apart)) * torch.rsqrt(gaps)
     # |gap apart - square x| = |apart| sqrt(square + gaps), so this is asinh(sinh) times a unit
     # vector, and smooth at y = x.
-    scale = torch.asinh(sinh) / sinh * torch.rsqrt(gaps * (square + gaps))
+    scale = _asinh(sinh) / sinh * torch.rsqrt(gaps * (square + gaps))
     return gap * scale * (gap * apart - square * x)
 
 
@@ -297,6 +297,12 @@ def _norm(v: Tensor) -> Tensor:
     """Euclidean norm, shape (..., 1), kept off zero so that it may be divided by."""
     norm: Tensor = torch.linalg.vector_norm(v, dim=-1, keepdim=True)
     return norm.clamp_min(_ZERO)
+
+
+def _asinh(h: Tensor) -> Tensor:
+    """Inverse hyperbolic sine for h >= 0; torch.asinh takes 10 times as long on the CPU."""
+    square = h.square()
+    return torch.log1p(h + square / (1.0 + torch.sqrt(1.0 + square)))
 
 
 def _gap(x: Tensor, c: float) -> Tensor:
