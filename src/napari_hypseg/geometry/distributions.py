@@ -120,8 +120,8 @@ class RiemannianNormal:
 
     The logarithm of f bends down everywhere at least as fast as that of a normal density of
     variance 1; the normal density that touches f near its mode therefore lies above it, and serves
-    as the proposal of an exact rejection sampler. It accepts 60 % and more of its proposals (d <= 28),
-    without the envelope of exponentials that Mathieu et al. build for each sigma.
+    as the proposal of an exact rejection sampler. For d <= 28 it accepts 60 % or more of what it
+    proposes, without the envelope of exponentials that Mathieu et al. build for each sigma.
 
     References
     ----------
