@@ -223,7 +223,6 @@ def variation_of_information(table: Contingency) -> tuple[float, float]:
     >>> variation_of_information(contingency(np.array([0, 1, 2, 2]), np.array([0, 0, 1, 1])))
     (0.5, 0.0)
     """
-
     label, value = np.nonzero(table.counts)
     counts = table.counts[label, value]
     shares = counts / counts.sum()
