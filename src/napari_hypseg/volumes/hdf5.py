@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .contents import Contents, usable_size
-from .units import angstroms
+from .units import angstroms, in_angstrom
 from .volume import VolumeError
 
 __all__ = ["SUFFIXES", "read"]
@@ -40,6 +40,23 @@ def read(path: Path, dataset: str | None = None) -> Contents:
     import h5py
 
     file = h5py.File(path, "r")
+    try:
+        found = _chosen(file, dataset)
+    except BaseException:
+        file.close()
+        raise
+    sizes = np.ravel(found.attrs.get("element_size_um", ()))
+    if sizes.size != 3 or sizes.dtype.kind not in "iuf":
+        return Contents(found)
+    unit = angstroms("um") or 1.0
+    z, y, x = (usable_size(in_angstrom(size, unit)) for size in sizes)
+    return Contents(found, (z, y, x))
+
+
+def _chosen(file: Any, dataset: str | None) -> Any:
+    """The dataset of that name, or the only one of three axes."""
+    import h5py
+
     found: dict[str, Any] = {}
 
     def collect(name: str, node: Any) -> None:
@@ -56,21 +73,15 @@ def read(path: Path, dataset: str | None = None) -> Contents:
             raise VolumeError(
                 f"has a dataset {dataset!r} of shape {found[name].shape}, a volume has 3 axes"
             )
-    elif len(volumes) == 1:
-        name = volumes[0]
-    elif volumes:
+        return found[name]
+    if len(volumes) > 1:
         raise VolumeError(
             f"holds {len(volumes)} volumes, choose one with dataset= or --dataset: "
             f"{', '.join(volumes)}"
         )
-    else:
+    if not volumes:
         raise VolumeError(f"has no dataset of 3 axes; it has {_listed(found)}")
-    sizes = np.ravel(found[name].attrs.get("element_size_um", ()))
-    if sizes.size != 3 or sizes.dtype.kind not in "iuf":
-        return Contents(found[name])
-    unit = angstroms("um") or 1.0
-    z, y, x = (usable_size(float(f"{size * unit:.8g}")) for size in sizes.astype(float))
-    return Contents(found[name], (z, y, x))
+    return found[volumes[0]]
 
 
 def _listed(found: dict[str, Any]) -> str:

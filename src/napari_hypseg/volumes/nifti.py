@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .contents import Contents, usable_size
-from .units import angstroms
+from .units import angstroms, in_angstrom
 from .volume import Triple, VolumeError
 
 __all__ = ["SUFFIXES", "read"]
@@ -63,7 +63,7 @@ def read(path: Path) -> Contents:
     data = image.get_fdata(dtype=np.float32) if scaled else proxy.get_unscaled()
     data = data.reshape(shape[:3])
     affine = image.affine
-    x, y, z = (usable_size(float(size) * unit) for size in header.get_zooms()[:3])
+    x, y, z = (usable_size(in_angstrom(size, unit)) for size in header.get_zooms()[:3])
     origin: Triple = (0.0, 0.0, 0.0)
     if np.allclose(affine[:3, :3], np.diag(header.get_zooms()[:3]), rtol=1e-4, atol=1e-6):
         origin = (affine[2, 3] * unit, affine[1, 3] * unit, affine[0, 3] * unit)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .contents import Contents, LazyView, Sizes, depth_axes, usable_size
-from .units import angstroms
+from .units import angstroms, in_angstrom
 from .volume import Box, Triple, Volume, VolumeError
 
 __all__ = ["SUFFIXES", "read", "write"]
@@ -154,14 +154,9 @@ def _place(
         if unit is None:
             unit = 1.0
             remarks = ("gives no unit of length for its axes, its sizes are read as angstrom",)
-        sizes.append(usable_size(_tidy(scale[axis] * unit)))
-        origin.append(_tidy(translation[axis] * unit))
+        sizes.append(usable_size(in_angstrom(scale[axis], unit)))
+        origin.append(in_angstrom(translation[axis], unit))
     return (sizes[0], sizes[1], sizes[2]), (origin[0], origin[1], origin[2]), remarks
-
-
-def _tidy(length: float) -> float:
-    """Without the last digit's noise of a change of unit (1.052 nm is 10.52 angstrom)."""
-    return float(f"{length:.15g}")
 
 
 def write(path: Path, volume: Volume, *, labels: bool) -> None:

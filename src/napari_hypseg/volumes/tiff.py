@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,7 +44,6 @@ def read(path: Path) -> Contents:
         images, colours, a 2D image).
     """
     import tifffile
-    import zarr
 
     with _complaints() as complaints, tifffile.TiffFile(path) as tif:
         if len(tif.series) != 1:
@@ -65,10 +65,24 @@ def read(path: Path) -> Contents:
         others = tuple(axis for axis in range(len(shape)) if axis not in axes)
         data = tifffile.memmap(path, mode="r").reshape(shape).transpose(others + axes)
         return Contents(data.reshape(data.shape[-3:]), sizes, origin)
-    # Its store opens the file again by itself when a chunk is read, and closes it with the array.
-    squeezed = series.get_axes(squeeze=False).lower() != names
-    store = tifffile.TiffFile(path).series[0].aszarr(chunkmode="page", squeeze=squeezed)
-    return Contents(LazyView(zarr.open_array(store, mode="r"), axes), sizes, origin)
+    return Contents(_decoded(path, axes, squeezed=len(shape) == 3), sizes, origin)
+
+
+def _decoded(path: Path, axes: tuple[int, int, int], *, squeezed: bool) -> LazyView:
+    """A packed stack, whose pages are decoded when they are read."""
+    import tifffile
+    import zarr
+
+    tif = tifffile.TiffFile(path)
+    try:
+        store = tif.series[0].aszarr(chunkmode="page", squeeze=squeezed)
+        view = LazyView(zarr.open_array(store, mode="r"), axes)
+    except BaseException:
+        tif.close()
+        raise
+    # The file stays open as long as its voxels can be asked for.
+    weakref.finalize(view, tif.close)
+    return view
 
 
 @contextmanager

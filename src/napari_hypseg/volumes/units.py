@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-__all__ = ["angstroms"]
+__all__ = ["angstroms", "in_angstrom"]
 
 # Spellings after NFKC and lower case, so the micro sign is the Greek mu and the angstrom sign is å.
 _SPELLINGS = {
@@ -38,3 +38,21 @@ def angstroms(unit: str) -> float | None:
         unit = re.sub(re.escape(escape), sign, unit, flags=re.IGNORECASE)
     name = unicodedata.normalize("NFKC", unit).strip().lower()
     return _ANGSTROMS.get(name, _ANGSTROMS.get(name.removesuffix("s")))
+
+
+def in_angstrom(length: float, unit: float) -> float:
+    """A length in angstrom, without the last digit's noise of a change of unit.
+
+    Parameters
+    ----------
+    length : float
+        Length as the file gives it; a float32 stands for its shortest decimal.
+    unit : float
+        The unit in angstrom.
+
+    Examples
+    --------
+    >>> in_angstrom(1.1, 10.0), 1.1 * 10.0
+    (11.0, 11.000000000000002)
+    """
+    return float(f"{float(str(length)) * unit:.15g}")
