@@ -19,6 +19,7 @@ from napari_hypseg.geometry import (
     exp0,
     logmap,
 )
+from napari_hypseg.geometry.distributions import _log_sinh_ratio, _radii
 
 MU = {2: [[0.0, 0.0], [0.3, -0.5]], 3: [[0.0, 0.0, 0.0], [0.4, -0.2, 0.3]]}
 CASES = [
@@ -76,12 +77,10 @@ def test_radii_of_riemannian_samples(d, mu, sigma, c):
         assert scipy.stats.kstest(axis, uniform.cdf).pvalue > 1e-3
 
 
-@pytest.mark.parametrize("s", [0.01, 1.0, 6.0])
-@pytest.mark.parametrize("d", [2, 5, 16])
+@pytest.mark.parametrize("s", [0.01, 0.1, 1.0, 6.0])
+@pytest.mark.parametrize("d", [2, 5, 64])
 def test_radii_over_the_whole_range_of_widths(d, s):
-    """The sampler alone: with c = s^2 and sigma = 1 the radius is in units of sigma."""
-    from napari_hypseg.geometry.distributions import _radii
-
+    """The sampler alone, in units of sigma; at d = 64, s = 0.1 its proposal fits worst."""
     scale = torch.full((4000,), s, dtype=torch.float64)
     radii = _radii(scale, d - 1, torch.Generator().manual_seed(0)).numpy()
     u = np.linspace(1e-9, (d - 1) * s + 20, 40001)
@@ -123,6 +122,15 @@ def test_normalizer_is_the_closed_form(d, c, s):
         sphere = 2 * mpmath.pi ** (mpmath.mpf(d) / 2) / mpmath.gamma(mpmath.mpf(d) / 2)
         exact = float(mpmath.log(sphere * radial))
     assert float(got) == pytest.approx(exact, rel=1e-13, abs=1e-13)
+
+
+@pytest.mark.parametrize("x", [1e-9, 1e-3, 0.05, 0.0999, 0.1, 0.2, 1.0, 30.0, 800.0])
+def test_log_sinh_ratio_keeps_its_digits(x):
+    with mpmath.workdps(60):
+        exact = float(mpmath.log(mpmath.sinh(x) / mpmath.mpf(x)))
+    assert float(_log_sinh_ratio(torch.tensor(x, dtype=torch.float64))) == pytest.approx(
+        exact, rel=3e-14
+    )
 
 
 def test_wide_flat_ball_is_euclidean_space():

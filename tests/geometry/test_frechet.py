@@ -67,6 +67,8 @@ def test_agrees_with_a_plain_loop(n, d, spread):
     points, weights = _cloud(n, d, spread, seed=n)
     expected = _loop(points.numpy(), weights.numpy())
     np.testing.assert_allclose(frechet_mean(points, weights).numpy(), expected, atol=1e-9)
+    one_step = frechet_mean(points, weights, max_iter=1)
+    np.testing.assert_allclose(one_step, _loop(points.numpy(), weights.numpy(), 1), atol=1e-12)
 
 
 @given(st.floats(0.05, 3.0), st.integers(0, 1000), st.integers(2, 4), st.sampled_from([0.5, 1, 3]))
