@@ -224,7 +224,9 @@ def _log_sinh_ratio(x: Tensor) -> Tensor:
     """log(sinh(x) / x) for x >= 0, with all its digits and a finite gradient at 0."""
     small = x < 0.1
     near = torch.where(small, x, 0.0).square()
-    series = near * (1 / 6 - near * (1 / 180 - near * (1 / 2835 - near / 37800)))
+    series = near * (
+        1 / 6 - near * (1 / 180 - near * (1 / 2835 - near * (1 / 37800 - near / 467775)))
+    )
     far = torch.where(small, 1.0, x)
     exact = far + torch.log(-torch.expm1(-2.0 * far) / (2.0 * far))
     return torch.where(small, series, exact)
