@@ -7,6 +7,7 @@ import http.server
 import json
 import pickle
 import shutil
+import subprocess
 import sys
 import threading
 
@@ -187,6 +188,15 @@ def test_one_channel_and_time_point_open(tmp_path):
     assert volume.name == "a"
     assert volume.voxel_size == (5000.0, 25.0, 15.0)
     assert volume.origin == (0.0, 0.0, 30.0)
+    np.testing.assert_array_equal(volume.read(), VOXELS)
+
+
+def test_broken_ome_xml_opens_with_a_word(tmp_path):
+    path = tmp_path / "a.tif"
+    description = '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/"><Im</OME>'
+    tifffile.imwrite(path, VOXELS, photometric="minisblack", description=description, metadata=None)
+    with pytest.warns(UserWarning, match=r"has a fault: .*OME.*; it gives no valid voxel size"):
+        volume = read_volume(path)
     np.testing.assert_array_equal(volume.read(), VOXELS)
 
 
@@ -445,3 +455,14 @@ def test_volume_reports_a_lost_file(tmp_path):
     write_image(tmp_path / "a.zarr", VOXELS, Volume(VOXELS))
     volume = read_volume(tmp_path / "a.zarr").crop((slice(0, 7), slice(0, 8), slice(0, 9)))
     np.testing.assert_array_equal(volume.read(), VOXELS)
+
+
+def test_reading_stays_light():
+    """No format's library is loaded before a file of that format is."""
+    heavy = ("zarr", "h5py", "tifffile", "nibabel", "mrcfile", "ome_zarr", "torch", "scipy")
+    code = (
+        "import sys, napari_hypseg.volumes as v; v.read_volume, v.write_labels, v.Normalization; "
+        f"print([name for name in {heavy} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

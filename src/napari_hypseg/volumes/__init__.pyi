@@ -3,6 +3,8 @@ from .normalize import Normalization as Normalization
 from .normalize import fit_normalization as fit_normalization
 from .read import READABLE_SUFFIXES as READABLE_SUFFIXES
 from .read import read_volume as read_volume
+from .toy import Toy as Toy
+from .toy import make_toy as make_toy
 from .volume import Box as Box
 from .volume import Volume as Volume
 from .volume import VolumeError as VolumeError

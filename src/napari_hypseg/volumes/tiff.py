@@ -58,14 +58,18 @@ def read(path: Path) -> Contents:
         mapped = series.dataoffset is not None
         if not mapped:
             _check_length(series, path.stat().st_size)
-    if complaints:
-        raise VolumeError(f"is damaged: {complaints[0]}")
+    # An offset beyond the end means that pages are lost; other faults can be lived with.
+    lost = [complaint for complaint in complaints if "offset" in complaint]
+    if lost:
+        raise VolumeError(f"is damaged: {lost[0]}")
+    remarks = tuple(f"has a fault: {complaint}" for complaint in complaints[:1])
     if mapped:
         # All other axes have length 1, so they can be dropped without a copy.
         others = tuple(axis for axis in range(len(shape)) if axis not in axes)
         data = tifffile.memmap(path, mode="r").reshape(shape).transpose(others + axes)
-        return Contents(data.reshape(data.shape[-3:]), sizes, origin)
-    return Contents(_decoded(path, axes, squeezed=len(shape) == 3), sizes, origin)
+        return Contents(data.reshape(data.shape[-3:]), sizes, origin, remarks=remarks)
+    view = _decoded(path, axes, squeezed=len(shape) == 3)
+    return Contents(view, sizes, origin, remarks=remarks)
 
 
 def _decoded(path: Path, axes: tuple[int, int, int], *, squeezed: bool) -> LazyView:
@@ -148,8 +152,11 @@ def _scaled(size: float | None, unit: float) -> float | None:
 def _ome_place(xml: str) -> tuple[Sizes, Triple]:
     import tifffile
 
-    images = tifffile.xml2dict(xml)["OME"]["Image"]
-    pixels = (images[0] if isinstance(images, list) else images)["Pixels"]
+    try:
+        images = tifffile.xml2dict(xml)["OME"]["Image"]
+        pixels = (images[0] if isinstance(images, list) else images)["Pixels"]
+    except (SyntaxError, KeyError, TypeError):  # XML that is broken, or isn't OME's.
+        return (None, None, None), (0.0, 0.0, 0.0)
     planes = pixels.get("Plane", {})
     plane = planes[0] if isinstance(planes, list) else planes
 

@@ -52,7 +52,7 @@ def in_angstrom(length: float, unit: float) -> float:
 
     Examples
     --------
-    >>> in_angstrom(1.1, 10.0), 1.1 * 10.0
-    (11.0, 11.000000000000002)
+    >>> in_angstrom(0.57, 10.0), 0.57 * 10.0
+    (5.7, 5.699999999999999)
     """
     return float(f"{float(str(length)) * unit:.15g}")
