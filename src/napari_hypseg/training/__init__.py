@@ -1,1 +1,7 @@
 """Training the model on a volume: patches, triplets, losses, the loop."""
+
+from napari_hypseg.training.devices import select_device
+from napari_hypseg.training.state import TrainingError
+from napari_hypseg.training.train import train, train_job
+
+__all__ = ["TrainingError", "select_device", "train", "train_job"]

@@ -1,0 +1,144 @@
+"""`Latents`: one latent point per voxel, in a chunked Zarr store that knows what it belongs to."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import zarr
+import zarr.codecs
+
+from napari_hypseg.volumes.volume import Volume, VolumeError
+
+__all__ = ["Latents", "open_latents"]
+
+FORMAT_VERSION = 1
+# Chunks of about 130,000 points: a second or two of mapping on a laptop, so that an interrupted
+# run loses little, and few enough files for a whole tomogram.
+_CHUNK = (32, 64, 64)
+
+
+@dataclass(frozen=True)
+class Latents:
+    """The latent points of a volume's voxels.
+
+    Attributes
+    ----------
+    array : zarr.Array, shape (z, y, x, d), float32
+        Points in the Poincare ball (or R^d), one chunk at a time on disk.
+    voxel_size, origin : tuple of float
+        Of the points' lattice, along (z, y, x), in angstrom: with a stride the voxel size is that
+        many times the volume's.
+    name : str
+        The volume's name.
+    geometry : str
+        "hyperbolic" or "euclidean".
+    curvature : float
+        The ball has curvature ``-curvature``.
+    """
+
+    array: zarr.Array[Any]
+    voxel_size: tuple[float, float, float]
+    origin: tuple[float, float, float]
+    name: str
+    geometry: str
+    curvature: float
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Number of points along (z, y, x)."""
+        z, y, x, _ = self.array.shape
+        return z, y, x
+
+    @property
+    def dim(self) -> int:
+        """Dimension d of the latent space."""
+        return int(self.array.shape[3])
+
+    def read(self, box: tuple[slice, ...] = ()) -> npt.NDArray[np.float32]:
+        """Points of a box, shape (z, y, x, d)."""
+        return np.asarray(self.array[box], dtype=np.float32)
+
+    def chunk_boxes(self) -> Iterator[tuple[tuple[int, int, int], tuple[slice, slice, slice]]]:
+        """Index and box of every chunk of the store."""
+        sizes = self.array.chunks[:3]
+        counts = [math.ceil(n / c) for n, c in zip(self.shape, sizes, strict=True)]
+        for index in np.ndindex(*counts):
+            z, y, x = (
+                slice(i * c, min((i + 1) * c, n))
+                for i, c, n in zip(index, sizes, self.shape, strict=True)
+            )
+            yield (index[0], index[1], index[2]), (z, y, x)
+
+    def as_volume(self) -> Volume:
+        """A volume without voxels at the points' lattice, for writing labels beside it."""
+        nothing = np.broadcast_to(np.uint8(0), self.shape)
+        return Volume(nothing, self.voxel_size, self.origin, self.name)
+
+
+def open_latents(
+    path: str | os.PathLike[str] | None,
+    shape: tuple[int, int, int, int],
+    attributes: dict[str, Any],
+) -> Latents:
+    """Open the store at ``path`` if it holds these latents, or make it anew.
+
+    Parameters
+    ----------
+    path : path or None
+        A folder; None keeps the store in memory.
+    shape : tuple of int
+        (z, y, x, d).
+    attributes : dict
+        What the latents are: fingerprints of volume and model, box, stride, voxel size, origin,
+        name, geometry, curvature. A store with other attributes is replaced.
+
+    Raises
+    ------
+    VolumeError
+        If something else than a store of latents is in the way.
+    """
+    attributes = {"hypseg_latents": FORMAT_VERSION, **attributes}
+    array = None
+    if path is not None and Path(path).exists():
+        path = Path(path)
+        try:
+            found = zarr.open_array(path, mode="r+")
+        except (FileNotFoundError, ValueError, KeyError, TypeError, NotADirectoryError):
+            found = None
+        if found is None or "hypseg_latents" not in found.attrs:
+            # A folder that zarr can't open may be ours, killed while it was being made.
+            if not path.is_dir() or any(path.iterdir()):
+                raise VolumeError(f"{path}: something else than a store of latents is in the way")
+        elif found.shape == shape and dict(found.attrs) == attributes:
+            array = found
+            for left in path.rglob("*.partial"):
+                left.unlink()
+        if array is None:
+            shutil.rmtree(path)
+    if array is None:
+        array = zarr.create_array(
+            zarr.storage.MemoryStore() if path is None else path,
+            shape=shape,
+            chunks=(*(min(c, n) for c, n in zip(_CHUNK, shape[:3], strict=True)), shape[3]),
+            dtype="float32",
+            fill_value=float("nan"),
+            attributes=attributes,
+            compressors=[zarr.codecs.ZstdCodec(level=1), zarr.codecs.Crc32cCodec()],
+            config={"write_empty_chunks": True},
+        )
+    return Latents(
+        array,
+        tuple(attributes["voxel_size"]),
+        tuple(attributes["origin"]),
+        attributes["name"],
+        attributes["geometry"],
+        attributes["curvature"],
+    )

@@ -1,0 +1,164 @@
+"""A trained `Model` and its file: safetensors with JSON metadata, never pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from napari_hypseg.model.config import ModelConfig
+from napari_hypseg.model.vae import VAE
+
+__all__ = ["Model", "ModelError", "load_model", "load_tensors", "save_model", "save_tensors"]
+
+FORMAT_VERSION = 1
+_KEY = "napari_hypseg"
+
+
+class ModelError(ValueError):
+    """A model file that can't be used; the message is one sentence for a person."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained network and how it came about.
+
+    Attributes
+    ----------
+    network : VAE
+        The network, in evaluation mode.
+    preset : str
+        Name of the preset that it was trained with.
+    training : mapping
+        Summary of the training: settings, seed, steps, volumes with the normalising fitted to
+        them, device, seconds, and the loss over the steps. JSON values only.
+    """
+
+    network: VAE
+    preset: str
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def config(self) -> ModelConfig:
+        """The network's architecture."""
+        return self.network.config
+
+    def fingerprint(self) -> str:
+        """Hash of the architecture and the weights, 16 hex digits."""
+        digest = hashlib.blake2b(digest_size=8)
+        digest.update(json.dumps(self.config.to_dict(), sort_keys=True).encode())
+        for name, tensor in sorted(self.network.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model to a file; see `save_model`."""
+        save_model(self, path)
+
+
+def save_tensors(
+    path: str | os.PathLike[str], tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]
+) -> None:
+    """Write tensors and JSON metadata to a safetensors file, by way of a temporary name."""
+    path = Path(path)
+    part = path.with_name(f".{path.name}.part")
+    try:
+        save_file(
+            {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
+            part,
+            {_KEY: json.dumps(metadata)},
+        )
+        os.replace(part, path)
+    except SafetensorError as error:
+        raise OSError(f"{path}: can't write the file: {error}") from None
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def load_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Inverse of `save_tensors`.
+
+    Raises
+    ------
+    ModelError
+        If the file is missing, damaged, or not one of ours.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ModelError(f"{path}: there is no such model file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = json.loads((file.metadata() or {})[_KEY])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, KeyError, ValueError, OSError):
+        raise ModelError(
+            f"{path}: this is not a napari-hypseg model file, or it is damaged"
+        ) from None
+    return tensors, metadata
+
+
+def save_model(model: Model, path: str | os.PathLike[str]) -> None:
+    """Write a model file; an existing file is replaced in one step or stays as it was.
+
+    Parameters
+    ----------
+    model : Model
+        The model.
+    path : path
+        Its file, ``.hypseg`` by custom.
+    """
+    metadata = {
+        "format_version": FORMAT_VERSION,
+        "preset": model.preset,
+        "config": model.config.to_dict(),
+        "training": dict(model.training),
+    }
+    save_tensors(path, model.network.state_dict(), metadata)
+
+
+def load_model(path: str | os.PathLike[str]) -> Model:
+    """Read a model file.
+
+    Parameters
+    ----------
+    path : path
+        A file that `save_model` wrote.
+
+    Returns
+    -------
+    Model
+        On the CPU, in evaluation mode.
+
+    Raises
+    ------
+    ModelError
+        If the file is missing, damaged, not a model, or from a newer version of this package.
+    """
+    tensors, metadata = load_tensors(path)
+    version = metadata.get("format_version")
+    if version is None or "config" not in metadata:
+        raise ModelError(f"{path}: this is a training checkpoint, not a finished model")
+    if version > FORMAT_VERSION:
+        raise ModelError(
+            f"{path}: the model has format {version}, this version of napari-hypseg reads up to "
+            f"{FORMAT_VERSION}: update napari-hypseg"
+        )
+    try:
+        network = VAE(ModelConfig.from_dict(metadata["config"]))
+        network.load_state_dict(tensors)
+    except (RuntimeError, ValueError, TypeError, KeyError) as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError(f"{path}: the weights don't fit the settings: {reason}") from None
+    if not all(bool(torch.isfinite(t).all()) for t in tensors.values()):
+        raise ModelError(f"{path}: the model holds values that are not finite")
+    return Model(network.eval(), metadata["preset"], metadata["training"])

@@ -1,0 +1,224 @@
+"""The variational autoencoder of 3D patches with a hyperbolic (or Euclidean) latent space."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from napari_hypseg.geometry import ball
+from napari_hypseg.geometry.distributions import WrappedNormal
+from napari_hypseg.model.config import ModelConfig
+from napari_hypseg.model.dense import DenseConv3d, DenseConvTranspose3d
+from napari_hypseg.model.gyroplane import GyroplaneConv3d
+
+__all__ = ["VAE", "Decoder", "Encoder", "Posterior"]
+
+# (stride, padding) of each convolution of an encoder; all kernels are 5, as in the papers.
+_ENCODERS = {
+    "strided": ((2, 2), (2, 2), (2, 2), (2, 2)),
+    "stacked": ((1, 2), (1, 1), (1, 1), (1, 0)),
+}
+_KERNEL = 5
+# Keeps the posterior's scale away from 0, as CIHS's code does.
+_MIN_SIGMA = 1e-5
+
+
+class Posterior(NamedTuple):
+    """Parameters of q(z|x).
+
+    Attributes
+    ----------
+    mean : tensor, shape (batch, d)
+        The latent point: in the ball, or in R^d.
+    sigma : tensor, shape (batch, d)
+        Standard deviation along each axis of the tangent space at the mean.
+    """
+
+    mean: Tensor
+    sigma: Tensor
+
+
+class Encoder(nn.Module):
+    """Four 3D convolutions and a linear map to the latent point's tangent vector and scale."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        size, width = config.input_size, 1
+        layers: list[nn.Module] = []
+        for channels, (stride, padding) in zip(
+            config.channels, _ENCODERS[config.encoder], strict=True
+        ):
+            # A single input channel makes so small a kernel that a plain convolution is faster.
+            dense = config.encoder == "strided" and width > 1
+            convolution = DenseConv3d if dense else nn.Conv3d
+            layers += [convolution(width, channels, _KERNEL, stride, padding), nn.ReLU()]
+            width = channels
+            size = (size + 2 * padding - _KERNEL) // stride + 1
+        self.convolutions = nn.Sequential(*layers)
+        features = width * size**3
+        self.hidden: nn.Module = nn.Identity()
+        if config.hidden:
+            self.hidden = nn.Sequential(nn.Linear(features, config.hidden), nn.ReLU())
+            features = config.hidden
+        self.mean = nn.Linear(features, config.latent_dim)
+        self.sigma = nn.Linear(features, config.latent_dim)
+
+    def forward(self, patches: Tensor) -> Posterior:
+        """Posterior of each patch.
+
+        Parameters
+        ----------
+        patches : tensor, shape (batch, 1, m, m, m)
+            Normalised patches, resized to the input size m.
+        """
+        features = self.hidden(self.convolutions(patches).flatten(1)).float()
+        # Under autocast too, the latent point is float32: the ball's rim is no place for rounding.
+        with torch.autocast(features.device.type, enabled=False):
+            sigma = softplus(self.sigma(features)) + _MIN_SIGMA
+            return Posterior(self.to_latent(self.mean(features)), sigma)
+
+    def to_latent(self, tangent: Tensor) -> Tensor:
+        """Latent points of tangent vectors at the origin, shape (..., d)."""
+        config = self.config
+        if config.geometry == "euclidean":
+            return tangent
+        if config.tangent_clip is not None:
+            # exp0 sends a vector v to a point at distance 2|v|.
+            tangent = ball.clip_tangent(tangent, config.tangent_clip / 2)
+        return ball.exp0(tangent, c=config.curvature)
+
+
+class Decoder(nn.Module):
+    """Gyroplane (or Euclidean) layer, then transposed convolutions that mirror the encoder."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.planes: nn.Module
+        if config.gyroplane:
+            self.planes = GyroplaneConv3d(
+                config.latent_dim, 1, config.planes, curvature=config.curvature
+            )
+        else:
+            self.planes = nn.Conv3d(config.latent_dim, config.planes, 1)
+        widths = [*config.channels[::-1][1:], 1]
+        size, width = config.grid, config.channels[-1]
+        layers: list[nn.Module] = [nn.ReLU(), nn.Conv3d(config.planes, width, 1), nn.ReLU()]
+        convolution = DenseConvTranspose3d if config.encoder == "strided" else nn.ConvTranspose3d
+        sizes = self._sizes()
+        for channels, target, (stride, padding) in zip(
+            widths, sizes, _ENCODERS[config.encoder][::-1], strict=True
+        ):
+            extra = target - ((size - 1) * stride - 2 * padding + _KERNEL)
+            layers += [
+                convolution(width, channels, _KERNEL, stride, padding, extra),
+                nn.ReLU(),
+            ]
+            size, width = target, channels
+        self.layers = nn.Sequential(*(layers if config.relu_output else layers[:-1]))
+
+    def _sizes(self) -> list[int]:
+        """Sides of the decoder's feature cubes: the encoder's, backwards."""
+        sizes = [self.config.input_size]
+        for stride, padding in _ENCODERS[self.config.encoder]:
+            sizes.append((sizes[-1] + 2 * padding - _KERNEL) // stride + 1)
+        if sizes.pop() != self.config.grid:
+            raise ValueError(
+                f"a {self.config.encoder} encoder of patches of {self.config.input_size} "
+                f"does not end in a grid of {self.config.grid}"
+            )
+        return sizes[::-1]
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """Reconstructions of latent points.
+
+        Parameters
+        ----------
+        latents : tensor, shape (batch, g, g, g, d)
+            A cube of points for each patch; g is the configuration's grid.
+
+        Returns
+        -------
+        tensor, shape (batch, 1, m, m, m)
+        """
+        with torch.autocast(latents.device.type, enabled=False):
+            if self.config.gyroplane:
+                features = self.planes(latents[:, None])
+            else:
+                if self.config.geometry == "hyperbolic":
+                    latents = ball.log0(latents, c=self.config.curvature)
+                features = self.planes(latents.movedim(-1, 1))
+        out: Tensor = self.layers(features)
+        return out
+
+
+class VAE(nn.Module):
+    """Hyperbolic variational autoencoder of 3D patches (Hsu et al. 2021, section 3.2).
+
+    Parameters
+    ----------
+    config : ModelConfig
+        Its architecture.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = Encoder(config)
+        self.decoder = Decoder(config)
+
+    def sample(
+        self, posterior: Posterior, count: int, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Reparametrised samples of q(z|x), shape (count, batch, d)."""
+        if self.config.geometry == "hyperbolic":
+            return self._wrapped(posterior).rsample(count, generator)
+        mean, sigma = posterior
+        noise = torch.randn(
+            (count, *mean.shape), generator=generator, device=mean.device, dtype=mean.dtype
+        )
+        return mean + sigma * noise
+
+    def log_ratio(self, posterior: Posterior, samples: Tensor) -> Tensor:
+        """``log q(z|x) - log p(z)`` at samples (count, batch, d); its mean estimates the KL term.
+
+        The prior p is a standard (wrapped) normal at the centre.
+        """
+        mean, sigma = posterior
+        prior = Posterior(torch.zeros_like(mean[:1]), torch.ones_like(sigma[:1]))
+        if self.config.geometry == "hyperbolic":
+            log_q = self._wrapped(posterior).log_prob(samples)
+            return log_q - self._wrapped(prior).log_prob(samples)
+        z, z0 = (samples - mean) / sigma, samples
+        return (0.5 * (z0.square() - z.square()) - sigma.log()).sum(-1)
+
+    def _wrapped(self, posterior: Posterior) -> WrappedNormal:
+        return WrappedNormal(posterior.mean, posterior.sigma, c=self.config.curvature)
+
+    def distance(self, x: Tensor, y: Tensor) -> Tensor:
+        """Distance of latent points of shape (..., d), in the latent space's own geometry."""
+        if self.config.geometry == "hyperbolic":
+            return ball.distance(x, y, c=self.config.curvature)
+        euclidean: Tensor = torch.linalg.vector_norm(x - y, dim=-1)
+        return euclidean
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """What the decoder makes of latent points.
+
+        Parameters
+        ----------
+        latents : tensor, shape (batch, d)
+
+        Returns
+        -------
+        tensor, shape (batch, m, m, m)
+            Patches in normalised intensity.
+        """
+        grid = self.config.grid
+        cube = latents[:, None, None, None].expand(-1, grid, grid, grid, -1)
+        out: Tensor = self.decoder(cube)[:, 0]
+        return out

@@ -1,0 +1,187 @@
+"""One training under way: network, optimisers, steps taken, and its checkpoint file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from napari_hypseg.model.config import ModelConfig, TrainingConfig
+from napari_hypseg.model.files import load_tensors, save_tensors
+from napari_hypseg.model.vae import VAE
+from napari_hypseg.training.devices import has_fast_bfloat16
+from napari_hypseg.training.losses import Losses, objective
+from napari_hypseg.training.patches import Patches, VoxelPool
+
+__all__ = ["TrainingError", "TrainingState"]
+
+# The gradient's norm is clipped here, as in CIHS's code.
+_CLIP = 8.0
+# Steps whose mean losses make one entry of the history.
+_RECORD_EVERY = 20
+
+
+class TrainingError(RuntimeError):
+    """Training that can't go on; the message is one sentence for a person."""
+
+
+class TrainingState:
+    """A network that is being trained.
+
+    The random numbers of a step depend on the seed and the step's number alone, so that a
+    training resumed from a checkpoint draws what an uninterrupted one would have drawn.
+
+    Parameters
+    ----------
+    model : ModelConfig
+        The architecture.
+    training : TrainingConfig
+        The objective and the optimiser's settings.
+    seed : int
+        Seed of the initial weights and of every step.
+    device : torch.device
+        Where to train.
+    """
+
+    def __init__(
+        self, model: ModelConfig, training: TrainingConfig, seed: int, device: torch.device
+    ) -> None:
+        from geoopt import ManifoldParameter
+        from geoopt.optim import RiemannianAdam
+
+        self.training = training
+        self.seed = seed
+        self.device = device
+        self.step = 0
+        self.history: list[dict[str, float]] = []
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = VAE(model)
+        self.network = network.to(device).train()
+        if model.encoder == "stacked":
+            # Twice as fast on the CPU; only the convolutions' weights have the rank for it.
+            for layers in (self.network.encoder.convolutions, self.network.decoder.layers):
+                layers.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        parameters = list(self.network.parameters())
+        on_ball = [p for p in parameters if isinstance(p, ManifoldParameter)]
+        euclidean = [p for p in parameters if not isinstance(p, ManifoldParameter)]
+        self._optimisers: list[torch.optim.Optimizer] = [
+            torch.optim.Adam(
+                euclidean, lr=training.learning_rate, amsgrad=True, fused=device.type != "mps"
+            )
+        ]
+        if on_ball:
+            self._optimisers.append(
+                RiemannianAdam(on_ball, lr=training.ball_learning_rate, amsgrad=True)
+            )
+        for optimiser in self._optimisers:
+            for group in optimiser.param_groups:
+                group["initial_lr"] = group["lr"]
+        self._bfloat16 = has_fast_bfloat16(device)
+        self._sums = torch.zeros(len(Losses._fields), device=device)
+
+    @property
+    def latest(self) -> Mapping[str, float]:
+        """The newest entry of the history."""
+        return self.history[-1] if self.history else {}
+
+    def advance(self, pool: VoxelPool) -> None:
+        """Take one step.
+
+        Raises
+        ------
+        TrainingError
+            If the loss is no longer finite (looked at every few steps, when it is recorded).
+        """
+        state = np.random.SeedSequence([self.seed, self.step]).generate_state(1, np.uint64)
+        generator = torch.Generator(self.device).manual_seed(int(state[0]) >> 1)
+        triplets = pool.draw(self.training.batch_size, generator)
+        places = Patches(*(torch.cat(parts) for parts in zip(*triplets, strict=True)))
+        patches = pool.gather(places, self.network.config.input_size)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bfloat16):
+            losses = objective(self.network, patches, self.training, generator)
+        for optimiser in self._optimisers:
+            optimiser.zero_grad()
+        losses.total.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.network.parameters(), _CLIP)
+        share = 0.5 * (1 + math.cos(math.pi * self.step / self.training.steps))
+        for optimiser in self._optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = group["initial_lr"] * (share if self.training.decay else 1.0)
+            optimiser.step()
+        self._sums += torch.stack(losses).detach()
+        self.step += 1
+        if self.step % _RECORD_EVERY == 0 or self.step == self.training.steps:
+            self._record()
+
+    def _record(self) -> None:
+        count = (self.step - 1) % _RECORD_EVERY + 1
+        means = (self._sums / count).tolist()
+        self._sums.zero_()
+        if not all(map(math.isfinite, means)):
+            raise TrainingError(
+                f"the loss stopped being finite before step {self.step}: "
+                "train again with a lower learning rate"
+            )
+        names = Losses._fields
+        self.history.append({"step": self.step, **dict(zip(names, means, strict=True))})
+
+    def _optimiser_tensors(self) -> dict[str, Tensor]:
+        """The optimisers' running averages, in the order of their parameters, for a checkpoint."""
+        return {
+            f"optimiser.{i}.{index}.{key}": torch.as_tensor(value)
+            for i, optimiser in enumerate(self._optimisers)
+            for index, entries in optimiser.state_dict()["state"].items()
+            for key, value in entries.items()
+        }
+
+    def save(self, path: Path, volumes: Sequence[Mapping[str, Any]]) -> None:
+        """Write a checkpoint."""
+        tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
+        tensors |= self._optimiser_tensors() | {"sums": self._sums}
+        metadata = {
+            "identity": self._identity(volumes),
+            "step": self.step,
+            "history": self.history,
+        }
+        save_tensors(path, tensors, metadata)
+
+    def restore(self, path: Path, volumes: Sequence[Mapping[str, Any]]) -> bool:
+        """Take up the training of a checkpoint, if it is this same training.
+
+        Returns
+        -------
+        bool
+            Whether it was; otherwise nothing changes.
+        """
+        tensors, metadata = load_tensors(path)
+        if metadata.get("identity") != self._identity(volumes):
+            return False
+        self.network.load_state_dict(
+            {k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")}
+        )
+        for i, optimiser in enumerate(self._optimisers):
+            saved = optimiser.state_dict()
+            saved["state"] = {}
+            for name, value in tensors.items():
+                if name.startswith(f"optimiser.{i}."):
+                    index, key = name.split(".")[2:]
+                    saved["state"].setdefault(int(index), {})[key] = value
+            optimiser.load_state_dict(saved)
+        self.step, self.history = metadata["step"], metadata["history"]
+        self._sums.copy_(tensors["sums"])
+        return True
+
+    def _identity(self, volumes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        return {
+            "model": self.network.config.to_dict()
+            | {"channels": list(self.network.config.channels)},
+            "training": self.training.to_dict(),
+            "seed": self.seed,
+            "volumes": [dict(v) for v in volumes],
+        }

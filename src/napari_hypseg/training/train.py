@@ -1,0 +1,155 @@
+"""The training loop, as a job that can be stopped, checkpointed and resumed."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_hypseg.jobs import Job, Progress, finish
+from napari_hypseg.model.config import Preset, get_preset
+from napari_hypseg.model.files import Model
+from napari_hypseg.training.devices import select_device
+from napari_hypseg.training.patches import VoxelPool
+from napari_hypseg.training.state import TrainingState
+from napari_hypseg.volumes.normalize import Normalization, fit_normalization
+from napari_hypseg.volumes.volume import Volume, slabs
+
+__all__ = ["train", "train_job"]
+
+# Seconds between checkpoints, and between reports.
+_CHECKPOINT_EVERY = 15.0
+_REPORT_EVERY = 0.1
+# Voxels kept on the device (1 GB); larger volumes are trained on a random part, in bricks.
+_MOST_VOXELS = 1 << 28
+_BRICK = 128
+
+
+def train(
+    volumes: Volume | Sequence[Volume],
+    *,
+    preset: str | Preset = "default",
+    steps: int | None = None,
+    seed: int = 0,
+    device: str = "auto",
+) -> Model:
+    """Train a model on one or more volumes, without labels.
+
+    Parameters
+    ----------
+    volumes : Volume or sequence of Volume
+        What to learn from; patches are drawn from each in proportion to its size.
+    preset : str or Preset
+        What to train and how; see `napari_hypseg.model.PRESETS`.
+    steps : int, optional
+        Optimiser steps; the preset's number without it.
+    seed : int
+        The same seed gives the same model on the same machine.
+    device : str
+        "auto" (CUDA, else Apple's MPS, else the CPU), or a name that PyTorch knows.
+
+    Returns
+    -------
+    Model
+
+    Raises
+    ------
+    ValueError
+        If a volume is too small, or the preset or device unknown.
+    TrainingError
+        If the loss stops being finite.
+
+    Examples
+    --------
+    >>> import napari_hypseg as hs
+    >>> model = hs.train(hs.make_toy("regular").volume, steps=2)
+    >>> model.preset
+    'default'
+    """
+    return finish(train_job(volumes, preset=preset, steps=steps, seed=seed, device=device))
+
+
+def train_job(
+    volumes: Volume | Sequence[Volume],
+    *,
+    preset: str | Preset = "default",
+    steps: int | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    checkpoint: Path | None = None,
+) -> Job[Model]:
+    """The generator twin of `train`.
+
+    Parameters
+    ----------
+    checkpoint : path, optional
+        File to keep the state of the training in. If it is there already and belongs to the same
+        training, that goes on from it and ends in the same model as without a break.
+    """
+    volumes = [volumes] if isinstance(volumes, Volume) else list(volumes)
+    name, chosen = (preset, get_preset(preset)) if isinstance(preset, str) else ("custom", preset)
+    config = replace(chosen.training, steps=chosen.training.steps if steps is None else steps)
+    if config.steps < 1:
+        raise ValueError(f"training needs at least 1 step, not {config.steps}")
+    target = select_device(device)
+
+    yield Progress("reading the volume", 0, len(volumes))
+    pieces, fits = [], []
+    for index, volume in enumerate(volumes):
+        fit = fit_normalization(volume)
+        fits.append({"name": volume.name, "shape": list(volume.shape), **fit.to_dict()})
+        pieces += _load(volume, fit, _MOST_VOXELS // len(volumes), seed)
+        yield Progress("reading the volume", index + 1, len(volumes))
+    pool = VoxelPool(pieces, config, target)
+    del pieces
+
+    state = TrainingState(chosen.model, config, seed, target)
+    if checkpoint is not None and checkpoint.exists():
+        state.restore(checkpoint, fits)
+    began = reported = saved = time.monotonic()
+    yield Progress("training", state.step, config.steps)
+    while state.step < config.steps:
+        state.advance(pool)
+        now = time.monotonic()
+        if checkpoint is not None and now - saved >= _CHECKPOINT_EVERY:
+            state.save(checkpoint, fits)
+            saved = now
+        if now - reported >= _REPORT_EVERY or state.step == config.steps:
+            yield Progress("training", state.step, config.steps, state.latest)
+            reported = time.monotonic()
+
+    summary = {
+        "settings": config.to_dict(),
+        "seed": seed,
+        "volumes": fits,
+        "device": str(target),
+        "seconds": round(time.monotonic() - began, 3),
+        "loss": state.history,
+    }
+    return Model(state.network.cpu().eval(), name, summary)
+
+
+def _load(
+    volume: Volume, fit: Normalization, most: int, seed: int
+) -> list[npt.NDArray[np.float32]]:
+    """Normalised voxels to train on: all of them, or random bricks of a volume beyond ``most``."""
+    if math.prod(volume.shape) <= most:
+        voxels = np.empty(volume.shape, np.float32)
+        for box in slabs(volume.shape):
+            voxels[box] = fit.apply(volume.read(box))
+        return [voxels]
+    sides = [min(_BRICK, n) for n in volume.shape]
+    starts = (range(0, n - side + 1, side) for n, side in zip(volume.shape, sides, strict=True))
+    corners = list(itertools.product(*starts))
+    order = np.random.default_rng(seed).permutation(len(corners))
+    pieces = []
+    for index in sorted(order[: most // math.prod(sides)]):
+        z, y, x = (slice(c, c + side) for c, side in zip(corners[index], sides, strict=True))
+        pieces.append(fit.apply(volume.read((z, y, x))))
+    return pieces
