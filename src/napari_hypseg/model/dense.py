@@ -44,18 +44,25 @@ def _tables(
     extra: int,
     device: torch.device,
 ) -> _Tables:
-    # A kernel that holds the numbers of its own weights, applied to every unit cube: each input
-    # meets each output through one weight at the most, so that weight's number comes out.
-    count = shape.numel()
-    numbers = torch.arange(1, count + 1, dtype=torch.float64).view(shape)
-    channels = shape[0] if transposed else shape[1]
-    units = torch.eye(channels * side**3, dtype=torch.float64).view(-1, channels, *(side,) * 3)
+    kernel, count = shape[-1], shape.numel()
     if transposed:
-        met = functional.conv_transpose3d(units, numbers, None, stride, padding, extra)
+        width, channels = shape[:2]
+        span = (side - 1) * stride - 2 * padding + kernel + extra
+        taps = torch.arange(span) - (torch.arange(side)[:, None] * stride - padding)
+        weight = torch.arange(width * channels).view(width, 1, 1, 1, channels, 1, 1, 1)
     else:
-        met = functional.conv3d(units, numbers, None, stride, padding)
-    place = met.flatten(1).round().long() - 1
-    place[place < 0] = count
+        channels, width = shape[:2]
+        span = (side + 2 * padding - kernel) // stride + 1
+        taps = torch.arange(side)[:, None] - (torch.arange(span) * stride - padding)
+        weight = torch.arange(width * channels).view(channels, width).T
+        weight = weight.reshape(width, 1, 1, 1, channels, 1, 1, 1)
+    # Along an axis, input and output voxel meet through one place of the kernel, or not at all.
+    meet = torch.ones((), dtype=torch.bool)
+    for axis in (1, 2, 3):
+        tap = taps.view([{axis: side, 4 + axis: span}.get(i, 1) for i in range(8)])
+        weight = weight * kernel + tap
+        meet = meet & (tap >= 0) & (tap < kernel)
+    place = torch.where(meet, weight, count).reshape(width * side**3, channels * span**3)
 
     flat = place.flatten()
     order = flat.argsort(stable=True)
@@ -63,7 +70,7 @@ def _tables(
     index = (often.cumsum(0) - often)[:, None] + torch.arange(int(often.max()))
     used = torch.arange(int(often.max())) < often[:, None]
     uses = torch.where(used, order[index.clamp_max(len(order) - 1)], len(order))
-    return _Tables(place.int().to(device), uses.int().to(device), met.shape[-1])
+    return _Tables(place.int().to(device), uses.int().to(device), span)
 
 
 class _Expand(torch.autograd.Function):

@@ -22,7 +22,7 @@ def select_device(name: str = "auto") -> torch.device:
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError):
+    except (RuntimeError, AssertionError, ImportError):
         raise ValueError(f"this machine has no device {name!r} that PyTorch can use") from None
     if device.type == "meta":
         raise ValueError("the device 'meta' can't compute")

@@ -168,11 +168,17 @@ class TrainingState:
         for i, optimiser in enumerate(self._optimisers):
             saved = optimiser.state_dict()
             saved["state"] = {}
+            parameters = optimiser.param_groups[0]["params"]
             for name, value in tensors.items():
                 if name.startswith(f"optimiser.{i}."):
                     index, key = name.split(".")[2:]
-                    saved["state"].setdefault(int(index), {})[key] = value
+                    entry = _laid_out_as(parameters[int(index)], value)
+                    saved["state"].setdefault(int(index), {})[key] = entry
             optimiser.load_state_dict(saved)
+        for optimiser in self._optimisers[1:]:
+            for entries in optimiser.state.values():
+                # geoopt counts in plain integers; the tensor that PyTorch makes of one is float32.
+                entries["step"] = int(entries["step"])
         self.step, self.history = metadata["step"], metadata["history"]
         self._sums.copy_(tensors["sums"])
         return True
@@ -185,3 +191,10 @@ class TrainingState:
             "seed": self.seed,
             "volumes": [dict(v) for v in volumes],
         }
+
+
+def _laid_out_as(parameter: Tensor, value: Tensor) -> Tensor:
+    """A value with its elements in memory as those of its parameter: the fused Adam needs it."""
+    if value.shape != parameter.shape:
+        return value
+    return torch.empty_strided(parameter.shape, parameter.stride()).copy_(value)
