@@ -43,7 +43,7 @@ class ModelConfig:
     input_size : int
         Patches are resized to a cube of this side, in voxels.
     patch_size : int
-        Side of the patch around a voxel that gives the voxel its latent point, in voxels.
+        Side of the patch around a voxel that gives the voxel its latent point, in voxels; odd.
     """
 
     latent_dim: int = 2
@@ -67,6 +67,8 @@ class ModelConfig:
             raise ValueError("gyroplanes need the hyperbolic latent space")
         if not self.curvature > 0:
             raise ValueError(f"the curvature constant must be positive, not {self.curvature}")
+        if self.patch_size < 1 or self.patch_size % 2 == 0:
+            raise ValueError(f"the patch size must be odd, to have a centre, not {self.patch_size}")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as JSON gives them back."""
