@@ -54,12 +54,8 @@ class Model:
 
     def fingerprint(self) -> str:
         """Hash of the architecture and the weights, 16 hex digits."""
-        digest = hashlib.blake2b(digest_size=8)
-        digest.update(json.dumps(self.config.to_dict(), sort_keys=True).encode())
-        for name, tensor in sorted(self.network.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()
+        config = json.dumps(self.config.to_dict(), sort_keys=True)
+        return _hash(config, self.network.state_dict())
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model to a file; see `save_model`."""
@@ -69,15 +65,19 @@ class Model:
 def save_tensors(
     path: str | os.PathLike[str], tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]
 ) -> None:
-    """Write tensors and JSON metadata to a safetensors file, by way of a temporary name."""
+    """Write tensors and JSON metadata to a safetensors file, by way of a temporary name.
+
+    Raises
+    ------
+    OSError
+        If the file can't be written; what was there before stays.
+    """
     path = Path(path)
     part = path.with_name(f".{path.name}.part")
+    text = json.dumps(metadata, allow_nan=False)
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     try:
-        save_file(
-            {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
-            part,
-            {_KEY: json.dumps(metadata)},
-        )
+        save_file(plain, part, {_KEY: text, "checksum": _hash(text, plain)})
         os.replace(part, path)
     except SafetensorError as error:
         raise OSError(f"{path}: can't write the file: {error}") from None
@@ -98,13 +98,25 @@ def load_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[
         raise ModelError(f"{path}: there is no such model file")
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = json.loads((file.metadata() or {})[_KEY])
+            header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        metadata = json.loads(header[_KEY])
+        if header["checksum"] != _hash(header[_KEY], tensors) or not isinstance(metadata, dict):
+            raise ValueError
     except (SafetensorError, KeyError, ValueError, OSError):
         raise ModelError(
             f"{path}: this is not a napari-hypseg model file, or it is damaged"
         ) from None
     return tensors, metadata
+
+
+def _hash(text: str, tensors: Mapping[str, Tensor]) -> str:
+    """Hash of a text and of tensors with their names, types and shapes, 16 hex digits."""
+    digest = hashlib.blake2b(text.encode(), digest_size=8)
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def save_model(model: Model, path: str | os.PathLike[str]) -> None:
@@ -156,9 +168,10 @@ def load_model(path: str | os.PathLike[str]) -> Model:
     try:
         network = VAE(ModelConfig.from_dict(metadata["config"]))
         network.load_state_dict(tensors)
+        model = Model(network.eval(), metadata["preset"], metadata["training"])
     except (RuntimeError, ValueError, TypeError, KeyError) as error:
-        reason = str(error).splitlines()[0]
+        reason = str(error).splitlines()[-1].strip()
         raise ModelError(f"{path}: the weights don't fit the settings: {reason}") from None
     if not all(bool(torch.isfinite(t).all()) for t in tensors.values()):
         raise ModelError(f"{path}: the model holds values that are not finite")
-    return Model(network.eval(), metadata["preset"], metadata["training"])
+    return model
