@@ -158,7 +158,7 @@ def load_model(path: str | os.PathLike[str]) -> Model:
     """
     tensors, metadata = load_tensors(path)
     version = metadata.get("format_version")
-    if version is None or "config" not in metadata:
+    if not isinstance(version, int) or "config" not in metadata:
         raise ModelError(f"{path}: this is a training checkpoint, not a finished model")
     if version > FORMAT_VERSION:
         raise ModelError(

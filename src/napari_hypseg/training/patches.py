@@ -12,7 +12,7 @@ from torch import Tensor
 
 from napari_hypseg.model.config import TrainingConfig
 
-__all__ = ["Patches", "Triplets", "VoxelPool"]
+__all__ = ["Patches", "Triplets", "VoxelPool", "largest_anchor"]
 
 
 class Patches(NamedTuple):
@@ -39,6 +39,26 @@ class Triplets(NamedTuple):
     anchor: Patches
     positive: Patches
     negative: Patches
+
+
+def largest_anchor(shape: tuple[int, ...], config: TrainingConfig) -> int:
+    """Side of the largest anchor in a volume: it fits, and a child fits beside it.
+
+    Wherever the anchor is, the longest axis has room for a child on one of its two sides.
+
+    Raises
+    ------
+    ValueError
+        If the volume is too small for any anchor with a child inside.
+    """
+    most = min(*shape, config.max_size, max(shape) - 2 * config.min_child)
+    least = config.min_child + config.gap
+    if most < least:
+        raise ValueError(
+            f"a volume of {' x '.join(map(str, shape))} voxels is too small to train on: it needs "
+            f"at least {least} voxels along every axis and {least + 2 * config.min_child} along one"
+        )
+    return most
 
 
 def _randint(low: Tensor, high: Tensor, generator: torch.Generator) -> Tensor:
@@ -78,17 +98,7 @@ class VoxelPool:
         self.device = device
         self.voxels = torch.from_numpy(np.concatenate([a.ravel() for a in arrays])).to(device)
         shapes = np.array([a.shape for a in arrays], dtype=np.int64)
-        # The largest anchor fits along every axis and leaves room for a child along some axis.
-        most = np.minimum(
-            shapes.min(1), np.minimum(config.max_size, shapes.max(1) - 2 * config.min_child)
-        )
-        least = config.min_child + config.gap
-        if (most < least).any():
-            shape = tuple(int(n) for n in shapes[int((most < least).argmax())])
-            raise ValueError(
-                f"a volume of {shape} voxels is too small to train on: every side must hold "
-                f"{least} voxels and the longest {least + 2 * config.min_child}"
-            )
+        most = np.array([largest_anchor(a.shape, config) for a in arrays], dtype=np.int64)
 
         def put(values: npt.NDArray[np.int64]) -> Tensor:
             return torch.from_numpy(np.ascontiguousarray(values)).to(device)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,12 +15,12 @@ import numpy.typing as npt
 
 from napari_hypseg.jobs import Job, Progress, finish
 from napari_hypseg.model.config import Preset, get_preset
-from napari_hypseg.model.files import Model
+from napari_hypseg.model.files import Model, ModelError
 from napari_hypseg.training.devices import select_device
-from napari_hypseg.training.patches import VoxelPool
+from napari_hypseg.training.patches import VoxelPool, largest_anchor
 from napari_hypseg.training.state import TrainingState
 from napari_hypseg.volumes.normalize import Normalization, fit_normalization
-from napari_hypseg.volumes.volume import Volume, slabs
+from napari_hypseg.volumes.volume import Volume, VolumeError, slabs
 
 __all__ = ["train", "train_job"]
 
@@ -61,7 +62,7 @@ def train(
     Raises
     ------
     ValueError
-        If a volume is too small, or the preset or device unknown.
+        If there is no volume or one is too small, or the preset or device is unknown.
     TrainingError
         If the loss stops being finite.
 
@@ -90,20 +91,29 @@ def train_job(
     ----------
     checkpoint : path, optional
         File to keep the state of the training in. If it is there already and belongs to the same
-        training, that goes on from it and ends in the same model as without a break.
+        training, that goes on from it and ends in the same model as without a break. A file of
+        another training is replaced, a damaged one too, with a warning.
     """
     volumes = [volumes] if isinstance(volumes, Volume) else list(volumes)
     name, chosen = (preset, get_preset(preset)) if isinstance(preset, str) else ("custom", preset)
     config = replace(chosen.training, steps=chosen.training.steps if steps is None else steps)
     if config.steps < 1:
         raise ValueError(f"training needs at least 1 step, not {config.steps}")
+    if not volumes:
+        raise ValueError("training needs at least 1 volume")
+    for volume in volumes:
+        try:
+            largest_anchor(volume.shape, config)
+        except ValueError as error:
+            raise VolumeError(f"{volume.name}: {error}") from None
     target = select_device(device)
 
     yield Progress("reading the volume", 0, len(volumes))
     pieces, fits = [], []
     for index, volume in enumerate(volumes):
         fit = fit_normalization(volume)
-        fits.append({"name": volume.name, "shape": list(volume.shape), **fit.to_dict()})
+        described = {"name": volume.name, "fingerprint": volume.fingerprint()}
+        fits.append({**described, "shape": list(volume.shape), **fit.to_dict()})
         pieces += _load(volume, fit, _MOST_VOXELS // len(volumes), seed)
         yield Progress("reading the volume", index + 1, len(volumes))
     pool = VoxelPool(pieces, config, target)
@@ -111,7 +121,10 @@ def train_job(
 
     state = TrainingState(chosen.model, config, seed, target)
     if checkpoint is not None and checkpoint.exists():
-        state.restore(checkpoint, fits)
+        try:
+            state.restore(checkpoint, fits)
+        except ModelError as error:
+            warnings.warn(f"{error}; the training begins anew", stacklevel=2)
     began = reported = saved = time.monotonic()
     yield Progress("training", state.step, config.steps)
     while state.step < config.steps:
@@ -149,7 +162,7 @@ def _load(
     corners = list(itertools.product(*starts))
     order = np.random.default_rng(seed).permutation(len(corners))
     pieces = []
-    for index in sorted(order[: most // math.prod(sides)]):
+    for index in sorted(order[: max(1, most // math.prod(sides))]):
         z, y, x = (slice(c, c + side) for c, side in zip(corners[index], sides, strict=True))
         pieces.append(fit.apply(volume.read((z, y, x))))
     return pieces
