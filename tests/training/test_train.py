@@ -205,7 +205,7 @@ def test_the_loss_falls():
     model = train(_volume(), preset=SMALL, steps=100, device="cpu")
     loss = model.training["loss"]
     assert [entry["step"] for entry in loss] == list(range(20, 101, 20))
-    assert loss[-1]["total"] < 0.8 * loss[0]["total"]
+    assert loss[-1]["total"] < 0.9 * loss[0]["total"]
     assert loss[-1]["reconstruction"] < 0.9 * loss[0]["reconstruction"]
     assert all(math.isfinite(v) for entry in loss for v in entry.values())
 
