@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from zarr.core.sync import sync
 
 from napari_hypseg.jobs import Job, Progress, finish
 from napari_hypseg.latents.folded import compile_encoder
@@ -79,8 +78,15 @@ def embed_job(
     Parameters
     ----------
     store : path, optional
-        Folder of the Zarr store. Chunks that it has already, of the same volume and model, are
-        not computed again.
+        Folder of the Zarr store. Chunks that it has already, undamaged and of the same volume and
+        model, are not computed again.
+
+    Raises
+    ------
+    VolumeError
+        If the box is empty, the volume can't be read, or something else is where the store goes.
+    ValueError
+        If the stride is below 1 or the device unknown.
     """
     if stride < 1:
         raise ValueError(f"the stride must be at least 1, not {stride}")
@@ -107,10 +113,11 @@ def embed_job(
     latents = open_latents(store, (z, y, x, config.latent_dim), attributes)
 
     done, reported = 0, time.monotonic()
-    for index, span in latents.chunk_boxes():
+    for span in latents.chunk_boxes():
+        yield Progress("mapping voxels", done, z * y * x)
         points = np.empty((*(s.stop - s.start for s in span), config.latent_dim), np.float32)
         count = points.size // config.latent_dim
-        if _has_chunk(latents, index):
+        if latents.has(span):
             done += count
             continue
         first = [start + s.start * stride for (start, _), s in zip(spans, span, strict=True)]
@@ -140,12 +147,6 @@ def _encode(encode: Callable[[Tensor], Tensor], block: Tensor) -> npt.NDArray[np
     points = encode(block.reshape(block.shape[0] * block.shape[1], -1))
     array: npt.NDArray[np.float32] = points.view(*block.shape[:2], -1).cpu().numpy()
     return array
-
-
-def _has_chunk(latents: Latents, index: tuple[int, int, int]) -> bool:
-    """Whether a chunk is in the store; Zarr writes each in one step, so then it is whole."""
-    key = latents.array.metadata.encode_chunk_key((*index, 0))
-    return bool(sync((latents.array.store_path / key).exists()))
 
 
 def _read_padded(

@@ -63,11 +63,22 @@ class Latents:
         return int(self.array.shape[3])
 
     def read(self, box: tuple[slice, ...] = ()) -> npt.NDArray[np.float32]:
-        """Points of a box, shape (z, y, x, d)."""
-        return np.asarray(self.array[box], dtype=np.float32)
+        """Points of a box, shape (z, y, x, d); NaN where none has been mapped yet.
 
-    def chunk_boxes(self) -> Iterator[tuple[tuple[int, int, int], tuple[slice, slice, slice]]]:
-        """Index and box of every chunk of the store."""
+        Raises
+        ------
+        VolumeError
+            If the store is damaged or has gone.
+        """
+        try:
+            return np.asarray(self.array[box], dtype=np.float32)
+        # The codecs of a chunk raise whatever their libraries do.
+        except Exception as error:
+            reason = (str(error).splitlines() or [""])[0] or type(error).__name__
+            raise VolumeError(f"{self.name}: its latent points can't be read, {reason}") from error
+
+    def chunk_boxes(self) -> Iterator[tuple[slice, slice, slice]]:
+        """Box of every chunk of the store."""
         sizes = self.array.chunks[:3]
         counts = [math.ceil(n / c) for n, c in zip(self.shape, sizes, strict=True)]
         for index in np.ndindex(*counts):
@@ -75,7 +86,14 @@ class Latents:
                 slice(i * c, min((i + 1) * c, n))
                 for i, c, n in zip(index, sizes, self.shape, strict=True)
             )
-            yield (index[0], index[1], index[2]), (z, y, x)
+            yield z, y, x
+
+    def has(self, box: tuple[slice, slice, slice]) -> bool:
+        """Whether all points of a box are there, in chunks with the right checksum."""
+        try:
+            return not bool(np.isnan(self.read(box)).any())
+        except VolumeError:
+            return False
 
     def as_volume(self) -> Volume:
         """A volume without voxels at the points' lattice, for writing labels beside it."""
@@ -111,11 +129,11 @@ def open_latents(
         path = Path(path)
         try:
             found = zarr.open_array(path, mode="r+")
-        except (FileNotFoundError, ValueError, KeyError, TypeError, NotADirectoryError):
+        except (ValueError, KeyError, TypeError, OSError):
             found = None
         if found is None or "hypseg_latents" not in found.attrs:
             # A folder that zarr can't open may be ours, killed while it was being made.
-            if not path.is_dir() or any(path.iterdir()):
+            if not path.is_dir() or any(p.suffix != ".partial" for p in path.iterdir()):
                 raise VolumeError(f"{path}: something else than a store of latents is in the way")
         elif found.shape == shape and dict(found.attrs) == attributes:
             array = found
