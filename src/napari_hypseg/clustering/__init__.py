@@ -1,1 +1,22 @@
 """Hyperbolic k-means, the two merge trees, and labels at any granularity."""
+
+from napari_hypseg.clustering.cluster import (
+    Clustering,
+    FlatClustering,
+    TreeClustering,
+    cluster,
+    cluster_job,
+)
+from napari_hypseg.clustering.kmeans import KMeans, hyperbolic_kmeans
+from napari_hypseg.clustering.tree import MergeTree
+
+__all__ = [
+    "Clustering",
+    "FlatClustering",
+    "KMeans",
+    "MergeTree",
+    "TreeClustering",
+    "cluster",
+    "cluster_job",
+    "hyperbolic_kmeans",
+]

@@ -58,7 +58,7 @@ class ModelConfig:
     tangent_clip: float | None = 5.0
     relu_output: bool = False
     input_size: int = 10
-    patch_size: int = 5
+    patch_size: int = 3
 
     def __post_init__(self) -> None:
         if self.latent_dim < 2:
@@ -144,7 +144,9 @@ class Preset:
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
 
-_CIHS_MODEL = ModelConfig(encoder="stacked", hidden=300, planes=300, grid=2, tangent_clip=None)
+_CIHS_MODEL = ModelConfig(
+    encoder="stacked", hidden=300, planes=300, grid=2, tangent_clip=None, patch_size=5
+)
 # 8 epochs over CIHS's patches; the toy set's 80 volumes make about 12,000 steps of 128.
 _CIHS_TRAINING = TrainingConfig(
     steps=12_000,

@@ -1,0 +1,258 @@
+"""Clusters of a volume at every granularity: the two trees, and the papers' fit for each k."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from napari_hypseg.clustering.kmeans import hyperbolic_kmeans, nearest
+from napari_hypseg.clustering.reduce import Points, reduce_job
+from napari_hypseg.clustering.regions import regions_job
+from napari_hypseg.clustering.tree import MergeTree
+from napari_hypseg.clustering.ward import Merges, Regions, merge_regions_job, to_hyperboloid
+from napari_hypseg.geometry import geodesic
+from napari_hypseg.jobs import Job, Progress, finish
+from napari_hypseg.latents.smooth import smooth_job
+from napari_hypseg.latents.store import Latents
+
+__all__ = ["Clustering", "FlatClustering", "Kind", "TreeClustering", "cluster", "cluster_job"]
+
+Kind = Literal["volume", "disk", "flat"]
+
+# Leaves of the tree of the volume: what one byte a voxel can tell apart.
+_REGIONS = 255
+# Leaves of the tree of the disk: the largest granularity that a person may ask for, doubled.
+_LEAVES = 60
+# The papers fit up to this many clusters.
+_MOST_FLAT = 30
+
+
+@dataclass(frozen=True)
+class TreeClustering:
+    """A tree over the leaves of a volume.
+
+    Attributes
+    ----------
+    kind : {"volume", "disk"}
+        The tree of the volume (leaves are regions, only those that touch merge) or of the disk
+        (leaves are clusters of latent points, wherever they lie).
+    leaves : array of uint8, shape (z, y, x)
+        Leaf of each voxel, 0 to n - 1.
+    tree : MergeTree
+        How the leaves join.
+    """
+
+    kind: Kind
+    leaves: npt.NDArray[np.uint8]
+    tree: MergeTree
+
+    @property
+    def most(self) -> int:
+        """The finest granularity."""
+        return self.tree.n_leaves
+
+    def labels(self, k: int) -> npt.NDArray[np.uint8]:
+        """Labels 1 to k of the voxels; each level subdivides the one before, shape (z, y, x)."""
+        labels: npt.NDArray[np.uint8] = self.tree.lookup(k)[self.leaves]
+        return labels
+
+    def to_dict(self) -> dict[str, Any]:
+        """The tree in plain values, for JSON; the leaves are a volume of their own."""
+        return {"kind": self.kind, **self.tree.to_dict()}
+
+
+@dataclass(frozen=True)
+class FlatClustering:
+    """The papers' way: k-means fitted anew for each k, so that levels need not nest.
+
+    Attributes
+    ----------
+    latents : Latents
+        The points.
+    points, weights : array, shape (m, d) and (m,)
+        The points that are fitted, which stand for all.
+    seed : int
+        Seed of k-means.
+    """
+
+    latents: Latents
+    points: Points
+    weights: Points
+    seed: int
+    kind: Kind = "flat"
+    _centroids: dict[int, Points] = field(default_factory=dict)
+
+    @property
+    def most(self) -> int:
+        """The finest granularity."""
+        return _MOST_FLAT
+
+    def centroids(self, k: int) -> Points:
+        """Frechet means of the k clusters, the largest cluster's first, shape (k, d)."""
+        if not 1 <= k <= self.most:
+            raise ValueError(f"there are 1 to {self.most} clusters, not {k}")
+        if k not in self._centroids:
+            self._centroids[k] = hyperbolic_kmeans(
+                self.points, k, weights=self.weights, seed=self.seed,
+                curvature=_curvature(self.latents),
+            ).centroids  # fmt: skip
+        return self._centroids[k]
+
+    def labels(self, k: int) -> npt.NDArray[np.uint8]:
+        """Labels 1 to k of the voxels, the largest cluster first, shape (z, y, x)."""
+        return finish(_assign_job(self.latents, self.centroids(k))) + np.uint8(1)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The centroids fitted so far, for JSON."""
+        fitted = {str(k): self._centroids[k].tolist() for k in sorted(self._centroids)}
+        return {"kind": self.kind, "centroids": fitted}
+
+
+Clustering = TreeClustering | FlatClustering
+
+
+def cluster(
+    latents: Latents,
+    *,
+    tree: Kind = "volume",
+    smoothing: float = 1.0,
+    seed: int = 0,
+) -> Clustering:
+    """Cluster the latent points of a volume, at every granularity at once.
+
+    Parameters
+    ----------
+    latents : Latents
+        The points.
+    tree : {"volume", "disk", "flat"}
+        The tree of the volume: which things contain which (regions that touch merge). The tree of
+        the disk: what kinds of thing are there (clusters merge wherever they lie). Or the papers'
+        separate fit for each number of clusters.
+    smoothing : float
+        Weight of the total-variation smoothing before clustering; 0 for none.
+    seed : int
+        Seed of k-means.
+
+    Returns
+    -------
+    TreeClustering or FlatClustering
+        Both give ``labels(k)``.
+
+    Examples
+    --------
+    >>> import napari_hypseg as hs
+    >>> toy = hs.make_toy("regular").volume
+    >>> clusters = hs.cluster(hs.embed(hs.train(toy, steps=2), toy, stride=5))
+    >>> sorted(set(clusters.labels(3).ravel().tolist()))
+    [1, 2, 3]
+    """
+    return finish(cluster_job(latents, tree=tree, smoothing=smoothing, seed=seed))
+
+
+def cluster_job(
+    latents: Latents,
+    *,
+    tree: Kind = "volume",
+    smoothing: float = 1.0,
+    seed: int = 0,
+    store: str | os.PathLike[str] | None = None,
+) -> Job[Clustering]:
+    """The generator twin of `cluster`.
+
+    Parameters
+    ----------
+    store : path, optional
+        Folder of the Zarr store for the smoothed points, which a later run then finds; in memory
+        without it.
+    """
+    if tree not in ("volume", "disk", "flat"):
+        raise ValueError(f"there is no tree {tree!r}: volume, disk or flat")
+    if smoothing:
+        latents = yield from smooth_job(latents, smoothing, store=store)
+    if tree == "volume":
+        return (yield from _volume_job(latents))
+    points, weights = yield from reduce_job(latents, seed=seed)
+    if tree == "flat":
+        return FlatClustering(latents, points, weights, seed)
+    return (yield from _disk_job(latents, points, weights, seed))
+
+
+def _curvature(latents: Latents) -> float | None:
+    return latents.curvature if latents.geometry == "hyperbolic" else None
+
+
+def _volume_job(latents: Latents) -> Job[TreeClustering]:
+    curvature = _curvature(latents)
+    points = latents.read().astype(np.float64)
+    if curvature:
+        points = to_hyperboloid(points, curvature)
+    regions_wanted = min(_REGIONS, points.size // latents.dim)
+    labels, regions = yield from regions_job(
+        points, leaves=regions_wanted, hyperbolic=curvature is not None
+    )
+    tree = yield from _tree_job(regions, curvature)
+    return TreeClustering("volume", labels.astype(np.uint8), tree)
+
+
+def _disk_job(latents: Latents, points: Points, weights: Points, seed: int) -> Job[TreeClustering]:
+    curvature = _curvature(latents)
+    yield Progress("clustering the disk", 0, 1)
+    leaves = min(_LEAVES, len(np.unique(points, axis=0)))
+    fit = hyperbolic_kmeans(
+        points, leaves, weights=weights, seed=seed, n_init=1, curvature=curvature
+    )
+    yield Progress("clustering the disk", 1, 1)
+    labels = yield from _assign_job(latents, fit.centroids)
+    counts = np.bincount(labels.ravel(), minlength=leaves).astype(np.float64)
+    # On the disk every cluster may merge with every other; one may have lost all its voxels
+    # to rounding, and then weighs next to nothing.
+    pairs = np.stack(np.triu_indices(leaves, 1), axis=1)
+    means = fit.centroids if curvature is None else to_hyperboloid(fit.centroids, curvature)
+    regions = Regions(means, np.maximum(counts, 1e-9), pairs, np.zeros(leaves))
+    return TreeClustering("disk", labels, (yield from _tree_job(regions, curvature)))
+
+
+def _assign_job(latents: Latents, centroids: Points) -> Job[npt.NDArray[np.uint8]]:
+    """Index of the nearest centroid of every voxel, chunk by chunk."""
+    out = np.empty(latents.shape, np.uint8)
+    targets = torch.from_numpy(centroids)
+    boxes = list(latents.chunk_boxes())
+    for done, box in enumerate(boxes):
+        yield Progress("labelling voxels", done, len(boxes))
+        points = torch.from_numpy(latents.read(box))
+        found = nearest(points.view(-1, latents.dim), targets, curvature=_curvature(latents))
+        out[box] = found.to(torch.uint8).view(points.shape[:3]).numpy()
+    yield Progress("labelling voxels", len(boxes), len(boxes))
+    return out
+
+
+def _tree_job(regions: Regions, curvature: float | None) -> Job[MergeTree]:
+    """The tree of leaves that are given as regions."""
+    hyperbolic = curvature is not None
+    counts = regions.weights.copy()
+    centroids = regions.points.copy()
+    if curvature:
+        # Back from the hyperboloid to the ball.
+        time = np.sqrt(1 + np.square(centroids).sum(1, keepdims=True))
+        centroids = centroids / ((1 + time) * np.sqrt(curvature))
+    _, merges, _ = yield from merge_regions_job(regions, 1, hyperbolic=hyperbolic)
+    return MergeTree.from_merges(merges, counts, _means(merges, counts, centroids, curvature))
+
+
+def _means(merges: Merges, counts: Points, leaves: Points, curvature: float | None) -> Points:
+    """Means of all nodes: of the leaves, then of the merges, each on its parts' geodesic."""
+    means, weights = [torch.from_numpy(m) for m in leaves], counts.tolist()
+    for a, b in merges.pairs.tolist():
+        share = weights[b] / (weights[a] + weights[b])
+        if curvature:
+            t = torch.tensor(share, dtype=torch.float64)
+            means.append(geodesic(means[a], means[b], t, c=curvature))
+        else:
+            means.append((1 - share) * means[a] + share * means[b])
+        weights.append(weights[a] + weights[b])
+    return torch.stack(means).numpy()
