@@ -172,6 +172,14 @@ def test_a_single_flipped_bit_anywhere_is_found(saved):
         _refused(saved)
 
 
+def test_weights_read_as_another_type_are_found(saved):
+    # Two flipped bits that leave the header valid and every byte of the weights as it was.
+    whole = saved.read_bytes()
+    assert whole.count(b'"F32"') > 10
+    saved.write_bytes(whole.replace(b'"F32"', b'"I32"', 1))
+    assert "damaged" in _refused(saved)
+
+
 def _rewrite(path: Path, **changes) -> None:
     tensors, metadata = files.load_tensors(path)
     files.save_tensors(path, tensors, {**metadata, **changes})
