@@ -1,1 +1,34 @@
+from .clustering import Clustering as Clustering
+from .clustering import FlatClustering as FlatClustering
+from .clustering import KMeans as KMeans
+from .clustering import MergeTree as MergeTree
+from .clustering import TreeClustering as TreeClustering
+from .clustering import cluster as cluster
+from .clustering import cluster_job as cluster_job
+from .clustering import hyperbolic_kmeans as hyperbolic_kmeans
+from .evaluation import Evaluation as Evaluation
+from .evaluation import evaluate as evaluate
+from .geometry import frechet_mean as frechet_mean
+from .jobs import Progress as Progress
+from .jobs import finish as finish
+from .latents import Latents as Latents
+from .latents import embed as embed
+from .latents import embed_job as embed_job
+from .model import Model as Model
+from .model import ModelConfig as ModelConfig
+from .model import Preset as Preset
+from .model import TrainingConfig as TrainingConfig
+from .model import get_preset as get_preset
+from .model import load_model as load_model
+from .session import Session as Session
+from .training import train as train
+from .training import train_job as train_job
+from .volumes import Toy as Toy
+from .volumes import Volume as Volume
+from .volumes import VolumeError as VolumeError
+from .volumes import make_toy as make_toy
+from .volumes import read_volume as read_volume
+from .volumes import write_image as write_image
+from .volumes import write_labels as write_labels
+
 __version__: str

@@ -2,6 +2,6 @@
 
 from napari_hypseg.training.devices import select_device
 from napari_hypseg.training.state import TrainingError
-from napari_hypseg.training.train import train, train_job
+from napari_hypseg.training.train import is_trained_so, train, train_job
 
-__all__ = ["TrainingError", "select_device", "train", "train_job"]
+__all__ = ["TrainingError", "is_trained_so", "select_device", "train", "train_job"]

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_hypseg.jobs import Job, Progress, finish
-from napari_hypseg.model.config import Preset, get_preset
+from napari_hypseg.model.config import Preset, TrainingConfig, get_preset
 from napari_hypseg.model.files import Model, ModelError
 from napari_hypseg.training.devices import select_device
 from napari_hypseg.training.patches import VoxelPool, largest_anchor
@@ -22,7 +22,7 @@ from napari_hypseg.training.state import TrainingState
 from napari_hypseg.volumes.normalize import Normalization, fit_normalization
 from napari_hypseg.volumes.volume import Volume, VolumeError, slabs
 
-__all__ = ["train", "train_job"]
+__all__ = ["is_trained_so", "train", "train_job"]
 
 # Seconds between checkpoints, and between reports.
 _CHECKPOINT_EVERY = 15.0
@@ -95,10 +95,7 @@ def train_job(
         another training is replaced, a damaged one too, with a warning.
     """
     volumes = [volumes] if isinstance(volumes, Volume) else list(volumes)
-    name, chosen = (preset, get_preset(preset)) if isinstance(preset, str) else ("custom", preset)
-    config = replace(chosen.training, steps=chosen.training.steps if steps is None else steps)
-    if config.steps < 1:
-        raise ValueError(f"training needs at least 1 step, not {config.steps}")
+    name, chosen, config = _settle(preset, steps)
     if not volumes:
         raise ValueError("training needs at least 1 volume")
     for volume in volumes:
@@ -146,6 +143,34 @@ def train_job(
         "loss": state.history,
     }
     return Model(state.network.cpu().eval(), name, summary)
+
+
+def is_trained_so(
+    model: Model,
+    volumes: Sequence[Volume],
+    *,
+    preset: str | Preset = "default",
+    steps: int | None = None,
+    seed: int = 0,
+) -> bool:
+    """Whether `train` with these arguments would give this model again."""
+    _, chosen, config = _settle(preset, steps)
+    return (
+        model.config == chosen.model
+        and model.training.get("settings") == config.to_dict()
+        and model.training.get("seed") == seed
+        and [v["fingerprint"] for v in model.training["volumes"]]
+        == [v.fingerprint() for v in volumes]
+    )
+
+
+def _settle(preset: str | Preset, steps: int | None) -> tuple[str, Preset, TrainingConfig]:
+    """Name, preset and training settings that arguments stand for."""
+    name, chosen = (preset, get_preset(preset)) if isinstance(preset, str) else ("custom", preset)
+    config = chosen.training if steps is None else replace(chosen.training, steps=steps)
+    if config.steps < 1:
+        raise ValueError(f"training needs at least 1 step, not {config.steps}")
+    return name, chosen, config
 
 
 def _load(

@@ -1,0 +1,423 @@
+"""`hypseg`: the command line."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+import warnings
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+if TYPE_CHECKING:
+    from napari_hypseg.jobs import Job
+    from napari_hypseg.volumes import Volume
+
+__all__ = ["app", "main"]
+
+T = TypeVar("T")
+
+app = typer.Typer(
+    name="hypseg",
+    help="Discover what is in a tomogram, without labels.",
+    epilog="Start with: hypseg run TOMOGRAM.mrc --out RESULT",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class ToyKind(StrEnum):
+    """Samples that `hypseg synth` makes."""
+
+    regular = "regular"
+    irregular = "irregular"
+    cell = "cell"
+
+
+class TreeKind(StrEnum):
+    """Ways to cluster."""
+
+    volume = "volume"
+    disk = "disk"
+    flat = "flat"
+
+
+class LabelFormat(StrEnum):
+    """Formats of label files."""
+
+    mrc = "mrc"
+    tif = "tif"
+    zarr = "zarr"
+
+
+VolumePath = Annotated[
+    str,
+    typer.Argument(
+        metavar="VOLUME",
+        help="Tomogram: MRC (.mrc .rec .map .st .ali, .gz, .bz2), TIFF, OME-Zarr (folder or URL), "
+        "HDF5, NIfTI.",
+    ),
+]
+Dataset = Annotated[str | None, typer.Option(help="Dataset of an HDF5 file with several.")]
+Level = Annotated[int, typer.Option(min=0, help="Resolution level of an OME-Zarr image.")]
+VoxelSize = Annotated[
+    float | None,
+    typer.Option(help="Voxel size in angstrom, where the file's own is missing or wrong."),
+]
+Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for everything that is made.")]
+PresetName = Annotated[
+    str,
+    typer.Option(help="What to train: default; cihs (the published system), or its ablations."),
+]
+Steps = Annotated[int | None, typer.Option(min=1, help="Training steps; the preset's without.")]
+Seed = Annotated[int, typer.Option(min=0, help="The same seed gives the same result.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
+Ks = Annotated[
+    str, typer.Option("-k", help="Granularities to write: 6, 2,4,8 or 2:12 (both included).")
+]
+Stride = Annotated[int, typer.Option(min=1, help="Map every n-th voxel along each axis.")]
+BoxText = Annotated[
+    str | None, typer.Option("--box", help="Only this part: z0:z1,y0:y1,x0:x1, in voxels.")
+]
+Format = Annotated[LabelFormat, typer.Option("--format", help="Format of the label files.")]
+Tree = Annotated[
+    TreeKind,
+    typer.Option(
+        help="volume: which things contain which (only what touches merges); disk: what kinds of "
+        "thing there are; flat: the papers' separate fit for each k."
+    ),
+]
+Smoothing = Annotated[
+    float, typer.Option(min=0, help="Weight of the latents' edge-preserving smoothing; 0: none.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")]
+
+
+def _drive(job: Job[T]) -> T:
+    """Run a job with a progress bar on standard error."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    from napari_hypseg.jobs import Progress as Step
+    from napari_hypseg.jobs import finish
+
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description:<20}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"),
+        TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[values]}"),
+    )  # fmt: skip
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
+        tasks: dict[str, Any] = {}
+
+        def show(step: Step) -> None:
+            if step.stage not in tasks:
+                if not console.is_terminal:
+                    console.print(step.stage, highlight=False)
+                tasks[step.stage] = bars.add_task(step.stage, values="")
+            loss = step.values.get("total")
+            values = "" if loss is None else f"loss {loss:.1f}"
+            bars.update(
+                tasks[step.stage], completed=step.done, total=step.total or None, values=values
+            )
+
+        try:
+            return finish(job, show)
+        except KeyboardInterrupt:
+            job.close()
+            bars.stop()
+            typer.echo("hypseg: stopped; the same command goes on from here", err=True)
+            raise typer.Exit(1) from None
+
+
+def _open(path: str, dataset: str | None, level: int, voxel_size: float | None) -> Volume:
+    from napari_hypseg.volumes import read_volume
+
+    return read_volume(path, dataset=dataset, level=level, voxel_size=voxel_size)
+
+
+def _granularities(text: str) -> list[int]:
+    """Numbers of clusters that ``6``, ``2,4,8`` or ``2:12`` stand for."""
+    ks: list[int] = []
+    try:
+        for part in text.split(","):
+            first, _, last = part.partition(":")
+            ks += range(int(first), int(last or first) + 1)
+    except ValueError:
+        ks = []
+    if not ks or min(ks) < 1:
+        raise typer.BadParameter(f"{text!r}: give 6, 2,4,8 or 2:12", param_hint="-k")
+    return sorted(set(ks))
+
+
+def _finish(result: dict[str, Any], as_json: bool, lines: list[str]) -> None:
+    """The last output of a command: for a person, or one JSON object for a program."""
+    typer.echo(json.dumps(result, allow_nan=False) if as_json else "\n".join(lines))
+
+
+@app.command()
+def info(
+    volume: VolumePath,
+    dataset: Dataset = None,
+    level: Level = 0,
+    voxel_size: VoxelSize = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what a volume holds: size, voxel size, origin, intensities.
+
+    Example: hypseg info tomogram.mrc
+    """
+    from napari_hypseg.volumes import fit_normalization
+
+    found = _open(volume, dataset, level, voxel_size)
+    fit = fit_normalization(found)
+    size_nm = [n * v / 10 for n, v in zip(found.shape, found.voxel_size, strict=True)]
+    result = {
+        "name": found.name,
+        "shape": list(found.shape),
+        "type": str(found.data.dtype),
+        "voxel_size_angstrom": list(found.voxel_size),
+        "origin_angstrom": list(found.origin),
+        "size_nm": size_nm,
+        "intensity": fit.to_dict(),
+    }
+
+    def triple(values: Any, unit: str = "") -> str:
+        return " x ".join(f"{v:g}" for v in values) + unit
+
+    _finish(result, as_json, [
+        f"{found.name}  (axes are z, y, x)",
+        f"  voxels      {triple(found.shape)}, {found.data.dtype}",
+        f"  voxel size  {triple(found.voxel_size, ' angstrom')}",
+        f"  size        {triple(size_nm, ' nm')}",
+        f"  origin      {triple(found.origin, ' angstrom')}",
+        f"  intensity   {fit.low:g} to {fit.high:g} (0.1 % and 99.9 %), "
+        f"mean {fit.mean:g}, standard deviation {fit.std:g}",
+    ])  # fmt: skip
+
+
+@app.command()
+def synth(
+    kind: Annotated[ToyKind, typer.Argument(help="Which sample.")],
+    out: Out,
+    count: Annotated[int, typer.Option(min=1, help="How many.")] = 1,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Make sample volumes with their truth at three levels.
+
+    Writes KIND_000.mrc and KIND_000_level1.mrc to level3.mrc, and so on.
+
+    Example: hypseg synth cell --out samples
+    """
+    from napari_hypseg.volumes import make_toy, write_image, write_labels
+
+    out.mkdir(parents=True, exist_ok=True)
+    files: list[str] = []
+    for index in range(count):
+        toy = make_toy(kind.value, seed=seed + index)
+        name = f"{kind.value}_{index:03d}"
+        files.append(str(out / f"{name}.mrc"))
+        write_image(files[-1], toy.volume.read(), toy.volume)
+        for level, truth in enumerate(toy.levels, start=1):
+            files.append(str(out / f"{name}_level{level}.mrc"))
+            write_labels(files[-1], truth, toy.volume)
+    _finish({"files": files}, as_json, files)
+
+
+@app.command()
+def train(
+    volumes: Annotated[list[str], typer.Argument(metavar="VOLUME...", help="What to learn from.")],
+    model: Annotated[Path, typer.Option(help="File of the trained model, .hypseg by custom.")],
+    preset: PresetName = "default",
+    steps: Steps = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    dataset: Dataset = None,
+    level: Level = 0,
+    voxel_size: VoxelSize = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train a model on one or more volumes, for use on others.
+
+    Stopped in the middle, the same command goes on where it was.
+
+    Example: hypseg train tomo1.mrc tomo2.mrc --model cells.hypseg
+    """
+    from napari_hypseg.training import train_job
+
+    read = [_open(path, dataset, level, voxel_size) for path in volumes]
+    checkpoint = model.with_name(f".{model.name}.training")
+    trained = _drive(
+        train_job(read, preset=preset, steps=steps, seed=seed, device=device, checkpoint=checkpoint)
+    )
+    trained.save(model)
+    checkpoint.unlink(missing_ok=True)
+    summary = trained.training
+    loss = summary["loss"][-1]
+    result = {"model": str(model), "preset": preset, "seconds": summary["seconds"], "loss": loss}
+    _finish(
+        result, as_json,
+        [f"{model}: {loss['step']} steps in {summary['seconds']:.0f} s, loss {loss['total']:.1f}"],
+    )  # fmt: skip
+
+
+@app.command()
+def segment(
+    volume: VolumePath,
+    model: Annotated[Path, typer.Option(help="File of a trained model.")],
+    out: Out,
+    ks: Ks = "2:12",
+    tree: Tree = TreeKind.volume,
+    smoothing: Smoothing = 1.0,
+    stride: Stride = 1,
+    box: BoxText = None,
+    label_format: Format = LabelFormat.mrc,
+    seed: Seed = 0,
+    device: Device = "auto",
+    dataset: Dataset = None,
+    level: Level = 0,
+    voxel_size: VoxelSize = None,
+    as_json: AsJson = False,
+) -> None:
+    """Segment a volume with a trained model, at every granularity.
+
+    Stopped in the middle, the same command goes on where it was.
+
+    Example: hypseg segment tomogram.mrc --model cells.hypseg --out result
+    """
+    from napari_hypseg.model import load_model
+    from napari_hypseg.session import Session
+
+    wanted = _granularities(ks)
+    trained = load_model(model)
+    session = Session(_open(volume, dataset, level, voxel_size), out)
+    session.use(trained)
+    _segment(session, wanted, tree, smoothing, stride, box, label_format, seed, device, as_json)
+
+
+@app.command()
+def run(
+    volume: VolumePath,
+    out: Out,
+    preset: PresetName = "default",
+    steps: Steps = None,
+    ks: Ks = "2:12",
+    tree: Tree = TreeKind.volume,
+    smoothing: Smoothing = 1.0,
+    stride: Stride = 1,
+    box: BoxText = None,
+    label_format: Format = LabelFormat.mrc,
+    seed: Seed = 0,
+    device: Device = "auto",
+    dataset: Dataset = None,
+    level: Level = 0,
+    voxel_size: VoxelSize = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train on a volume and segment it: the main job.
+
+    Stopped in the middle, the same command goes on where it was.
+
+    For example
+
+      hypseg run tomogram.mrc --out result
+
+      hypseg run tomogram.mrc --out kinds --tree disk -k 2:30 --format zarr
+    """
+    from napari_hypseg.session import Session
+
+    wanted = _granularities(ks)
+    session = Session(_open(volume, dataset, level, voxel_size), out)
+    _drive(session.train_job(preset=preset, steps=steps, seed=seed, device=device))
+    _segment(session, wanted, tree, smoothing, stride, box, label_format, seed, device, as_json)
+
+
+def _segment(
+    session: Any,
+    ks: list[int],
+    tree: TreeKind,
+    smoothing: float,
+    stride: int,
+    box: str | None,
+    label_format: LabelFormat,
+    seed: int,
+    device: str,
+    as_json: bool,
+) -> None:
+    """The part that `segment` and `run` share."""
+    from napari_hypseg.volumes import parse_box
+
+    session.run["command"] = shlex.join(["hypseg", *sys.argv[1:]])
+    part = None if box is None else parse_box(box, session.volume.shape)
+    _drive(session.map_job(box=part, stride=stride, device=device))
+    _drive(session.cluster_job(tree=tree.value, smoothing=smoothing, seed=seed))
+    paths = _drive(session.write_job(ks, format=label_format.value))
+    seconds = session.run["seconds"]
+    spent = ", ".join(f"{stage} {time:.0f} s" for stage, time in seconds.items())
+    _finish(session.run, as_json, [
+        f"{len(paths)} label volumes, {paths[0].name} to {paths[-1].name}, in {session.folder}",
+        f"{spent}; peak memory {session.run['peak_memory_gb']} GB",
+        f"Look at {session.folder / 'report.html'}",
+    ])  # fmt: skip
+
+
+@app.command()
+def evaluate(
+    labels: Annotated[str, typer.Argument(metavar="LABELS", help="Label volume to score.")],
+    truth: Annotated[str, typer.Argument(metavar="TRUTH", help="Label volume to score against.")],
+    dataset: Dataset = None,
+    voxel_size: VoxelSize = None,
+    as_json: AsJson = False,
+) -> None:
+    """Score labels against a truth, after the best matching of classes.
+
+    Example: hypseg evaluate result/labels_k04.mrc truth.mrc
+    """
+    from napari_hypseg.evaluation import evaluate as score
+    from napari_hypseg.volumes import VolumeError
+
+    first = _open(labels, None, 0, voxel_size)
+    second = _open(truth, dataset, 0, voxel_size)
+    if first.shape != second.shape:
+        raise VolumeError(
+            f"{labels} has {first.shape} voxels, {truth} {second.shape}: they can't be compared"
+        )
+    result = score(first.read(), second.read(), voxel_size=first.voxel_size)
+    lines = [f"{'class':>7} {'label':>7} {'Dice':>7} {'Hausdorff average':>19} {'95 %':>10}"]
+    lines += [
+        f"{row.truth:>7} {'-' if row.label is None else row.label:>7} {row.dice:>7.3f} "
+        f"{row.hausdorff_average / 10:>16.2f} nm {row.hausdorff_95 / 10:>7.2f} nm"
+        for row in result.classes
+    ]
+    lines.append(
+        f"mean Dice {result.mean_dice:.3f} (without class 0: {result.mean_dice_foreground:.3f}), "
+        f"adjusted Rand index {result.adjusted_rand_index:.3f}"
+    )
+    _finish(result.to_dict(), as_json, lines)
+
+
+def main() -> None:
+    """Run `hypseg`: errors that a person can act on become one line and exit code 1."""
+
+    def warn(message: Warning | str, *_: object, **__: object) -> None:
+        typer.echo(f"hypseg: warning: {message}", err=True)
+
+    warnings.showwarning = warn
+    try:
+        app()
+    except (ValueError, OSError, RuntimeError, MemoryError) as error:
+        message = " ".join(str(error).split()) or type(error).__name__
+        typer.echo(f"hypseg: {message}", err=True)
+        raise SystemExit(1) from None
