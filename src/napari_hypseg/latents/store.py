@@ -150,7 +150,6 @@ def open_latents(
             fill_value=float("nan"),
             attributes=attributes,
             compressors=[zarr.codecs.ZstdCodec(level=1), zarr.codecs.Crc32cCodec()],
-            config={"write_empty_chunks": True},
         )
     return Latents(
         array,
