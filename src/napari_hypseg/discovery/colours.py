@@ -57,6 +57,8 @@ _LIGHTNESS = (0.48, 0.80)
 _MUTED, _VIVID = 0.05, 0.16
 # Turns of hue that a difference of 1 in chroma weighs as much as.
 _CHROMA_WEIGHT = 2.0
+# What being far from the parent's hue costs, against 1 for being far from the own direction.
+_PARENT_WEIGHT = 0.5
 
 
 def label_colours(clustering: Clustering, k: int) -> Array:
@@ -112,12 +114,11 @@ def label_colours(clustering: Clustering, k: int) -> Array:
     for label, parent in enumerate(parents):
         if chosen:
             apart = np.minimum(apart, _difference(views, views[:, chosen[-1:]]))
-        # Between its own direction and its parent's hue every hue costs the same.
         cost = _turns(hue, hues[label]) + _CHROMA_WEIGHT * abs(
             chroma - (_VIVID if label else _MUTED)
         )
         if parent is not None:
-            cost += _turns(hue, hues[parent - 1])
+            cost += _PARENT_WEIGHT * _turns(hue, hues[parent - 1])
         cost[apart < min(_CLEAR, 0.85 * apart.max())] = np.inf
         chosen.append(int(cost.argmin()))
     return rgb[chosen]

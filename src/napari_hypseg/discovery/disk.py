@@ -27,7 +27,7 @@ _CELLS = 240
 # Half a drawing's side, and the part of it that is used, in its own units.
 _HALF, _REACH = 230.0, 212.0
 # Where the points fill less of the disk than this, it is drawn enlarged, too.
-_SMALL = 0.6
+_SMALL = 0.7
 
 
 @dataclass(frozen=True)

@@ -357,10 +357,10 @@ def _course(model: Model) -> str:
         return "<h2>Training</h2><p>The model file holds no record of its training.</p>"
     figures = "".join(
         f"<figure><h3>{title}</h3>{draw_curve(history, name)}"
-        f'<figcaption style="max-width:350px">{words}</figcaption></figure>'
+        f"<figcaption>{words}</figcaption></figure>"
         for name, (title, words) in _TERMS.items()
     )
-    return f'<h2>Training</h2><div class="row">{figures}</div>'
+    return f'<h2>Training</h2><div class="row course">{figures}</div>'
 
 
 def _next_steps(run: Mapping[str, Any], clustering: Clustering) -> str:
