@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,9 @@ from napari_hypseg.latents import embed, embed_job, open_latents, store
 from napari_hypseg.model import VAE, Model, ModelConfig
 from napari_hypseg.volumes.normalize import fit_normalization
 from napari_hypseg.volumes.volume import Volume, VolumeError
+
+# The package gives the function of that name, not the module.
+embedding = sys.modules["napari_hypseg.latents.embed"]
 
 BOX = (slice(2, 9), slice(0, 11), slice(5, 16))
 
@@ -33,6 +37,12 @@ def _one_by_one(model: Model, volume: Volume) -> np.ndarray:
             cube = interpolate(patch[None, None], (10, 10, 10), mode="trilinear")
             points[z, y, x] = model.network.encoder(cube).mean[0].numpy()
     return points
+
+
+@pytest.fixture(autouse=True)
+def float32(monkeypatch):
+    """The same arithmetic on every machine: no bfloat16, unless a test asks for it."""
+    monkeypatch.setattr(embedding, "has_fast_bfloat16", lambda device: False)
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +63,15 @@ def test_equals_encoding_every_patch_by_itself(model, small_volume, full):
     expected = _one_by_one(model, small_volume)
     assert float(np.linalg.norm(expected, axis=-1).max()) > 0.8  # some are near the rim
     np.testing.assert_allclose(full, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_bfloat16_is_near_and_said_in_the_store(model, small_volume, full, monkeypatch):
+    monkeypatch.setattr(embedding, "has_fast_bfloat16", lambda device: True)
+    latents = embed(model, small_volume, device="cpu")
+    assert latents.array.attrs["precision"] == "bfloat16"
+    error = np.linalg.norm(latents.read() - full, axis=-1)
+    # The weights are random: eight bits of mantissa through five layers, a percent or so.
+    assert 0 < error.mean() < 0.02 * np.linalg.norm(full, axis=-1).mean()
 
 
 @pytest.mark.parametrize("patch_size", [1, 3, 9])

@@ -15,7 +15,7 @@ from napari_hypseg.jobs import Job, Progress, finish
 from napari_hypseg.latents.folded import compile_encoder
 from napari_hypseg.latents.store import Latents, open_latents
 from napari_hypseg.model.files import Model
-from napari_hypseg.training.devices import select_device
+from napari_hypseg.training.devices import has_fast_bfloat16, select_device
 from napari_hypseg.volumes.normalize import Normalization, fit_normalization
 from napari_hypseg.volumes.volume import Box, Volume
 
@@ -91,6 +91,7 @@ def embed_job(
     if stride < 1:
         raise ValueError(f"the stride must be at least 1, not {stride}")
     target = select_device(device)
+    precision = torch.bfloat16 if has_fast_bfloat16(target) else torch.float32
     config = model.config
     part = volume if box is None else volume.crop(box)
     spans = [s.indices(n)[:2] for s, n in zip(box or (slice(None),) * 3, volume.shape, strict=True)]
@@ -101,6 +102,7 @@ def embed_job(
         "model": model.fingerprint(),
         "box": [list(span) for span in spans],
         "stride": stride,
+        "precision": str(precision).removeprefix("torch."),
         "voxel_size": [stride * vz, stride * vy, stride * vx],
         "origin": list(part.origin),
         "name": volume.name,
@@ -109,7 +111,7 @@ def embed_job(
     }
     yield Progress("mapping voxels", 0, z * y * x)
     normalization = fit_normalization(volume)
-    encode = compile_encoder(model.network, target)
+    encode = compile_encoder(model.network, target, precision)
     latents = open_latents(store, (z, y, x, config.latent_dim), attributes)
 
     done, reported = 0, time.monotonic()

@@ -13,7 +13,9 @@ from napari_hypseg.model.vae import VAE, Posterior
 __all__ = ["compile_encoder"]
 
 
-def compile_encoder(network: VAE, device: torch.device) -> Callable[[Tensor], Tensor]:
+def compile_encoder(
+    network: VAE, device: torch.device, dtype: torch.dtype = torch.float32
+) -> Callable[[Tensor], Tensor]:
     """A function from raw patches to latent points: resize, encode, map to the latent space.
 
     On grids as small as the encoder's, a convolution with its zero padding is a dense matrix, and
@@ -28,6 +30,9 @@ def compile_encoder(network: VAE, device: torch.device) -> Callable[[Tensor], Te
         A trained network.
     device : torch.device
         Where to run it.
+    dtype : torch.dtype
+        Of the matrix products but the last: float32, or bfloat16 where the device has units for
+        it. The last product and the map to the latent space are in float32 always.
 
     Returns
     -------
@@ -53,14 +58,14 @@ def compile_encoder(network: VAE, device: torch.device) -> Callable[[Tensor], Te
         return run_stack
 
     matrices = _fold(network, resize)
-    chain = [(w.float().to(device), b.float().to(device)) for w, b in matrices]
+    chain = [(w.to(device, dtype), b.to(device, dtype)) for w, b in matrices[:-1]]
+    weight, bias = (t.to(device, torch.float32) for t in matrices[-1])
 
     def run_chain(patches: Tensor) -> Tensor:
-        x = patches
-        for weight, bias in chain[:-1]:
-            x = torch.addmm(bias, x, weight).relu_()
-        weight, bias = chain[-1]
-        return encoder.to_latent(torch.addmm(bias, x, weight))
+        x = patches.to(dtype)
+        for layer, shift in chain:
+            x = torch.addmm(shift, x, layer).relu_()
+        return encoder.to_latent(torch.addmm(bias, x.float(), weight))
 
     return run_chain
 
