@@ -1,0 +1,68 @@
+"""Files for napari: volumes by drag and drop, layers by File > Save."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from napari_hypseg.volumes import READABLE_SUFFIXES, read_volume, write_image, write_labels
+from napari_hypseg.widgets.layers import LayerData, layer_of, volume_of
+
+__all__ = ["get_reader", "save_image", "save_labels"]
+
+# What the names of label files hold; whole numbers alone don't tell, tomograms are such too.
+_LABEL_WORDS = ("label", "leaves", "segmentation", "truth")
+
+
+def get_reader(path: str | list[str]) -> Callable[[str], list[LayerData]] | None:
+    """The function that opens a path, if it is a volume's.
+
+    Parameters
+    ----------
+    path : str or list of str
+        A file, or the folder of an OME-Zarr image. Stacks of files are left to others.
+
+    Examples
+    --------
+    >>> get_reader("tomogram.mrc").__name__, get_reader("notes.txt")
+    ('_read', None)
+    """
+    if isinstance(path, list) or not str(path).lower().rstrip("/\\").endswith(READABLE_SUFFIXES):
+        return None
+    if os.path.isdir(path) and not str(path).lower().rstrip("/\\").endswith(".zarr"):
+        return None
+    return _read
+
+
+def _read(path: str) -> list[LayerData]:
+    volume = read_volume(path)
+    named_so = any(word in volume.name.lower() for word in _LABEL_WORDS)
+    labels = named_so and volume.data.dtype.kind in "biu"
+    return [layer_of(volume, "labels" if labels else "image")]
+
+
+def save_image(path: str, data: Any, attributes: Mapping[str, Any]) -> list[str]:
+    """Write an image layer with its voxel size and origin.
+
+    Parameters
+    ----------
+    path : str
+        ``.mrc``, ``.tif``, ``.tiff`` or ``.zarr``.
+    data, attributes
+        As napari hands a layer to a writer.
+    """
+    volume = volume_of(data, attributes)
+    write_image(Path(path), volume.data, volume)
+    return [path]
+
+
+def save_labels(path: str, data: Any, attributes: Mapping[str, Any]) -> list[str]:
+    """Write a labels layer with its voxel size and origin, in the smallest type that holds it.
+
+    The arguments are those of `save_image`.
+    """
+    volume = volume_of(data, attributes)
+    write_labels(Path(path), volume.data, volume)
+    return [path]

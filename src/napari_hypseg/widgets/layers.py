@@ -1,0 +1,109 @@
+"""Volumes as napari layers and back: voxel size on the scale, origin on the translation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+
+from napari_hypseg.volumes import Volume, VolumeError
+from napari_hypseg.volumes.units import angstroms, in_angstrom
+
+__all__ = ["LayerData", "layer_of", "place_of", "volume_of"]
+
+LayerData = tuple[Any, dict[str, Any], Literal["image", "labels"]]
+
+# Bytes up to which a volume is read at once; larger ones stay on disk.
+_AT_ONCE = 1 << 30
+# Planes that are read together of what stays on disk.
+_PLANES = 16
+
+
+def place_of(volume: Volume) -> dict[str, Any]:
+    """Keywords that put a layer where a volume lies.
+
+    Parameters
+    ----------
+    volume : Volume
+        Only its voxel size and origin count.
+
+    Examples
+    --------
+    >>> place_of(Volume(np.zeros((1, 2, 3)), (10.0, 10.0, 10.0), (5.0, 0.0, 0.0)))["translate"]
+    (5.0, 0.0, 0.0)
+    """
+    return {
+        "scale": volume.voxel_size,
+        "translate": volume.origin,
+        "units": ("angstrom",) * 3,
+    }
+
+
+def layer_of(volume: Volume, kind: Literal["image", "labels"] = "image", **more: Any) -> LayerData:
+    """What napari makes a layer of.
+
+    Parameters
+    ----------
+    volume : Volume
+        The voxels: in memory where they are there or fit easily, else as a dask array.
+    kind : {"image", "labels"}
+        Labels must be whole numbers.
+    **more
+        Further keywords of the layer.
+    """
+    data: Any = volume.data
+    if not isinstance(data, np.ndarray):
+        if math.prod(volume.shape) * np.dtype(data.dtype).itemsize <= _AT_ONCE:
+            data = volume.read()
+        else:
+            # napari brings dask along, nothing else here needs it.
+            import dask.array
+
+            data = dask.array.from_array(data, chunks=(_PLANES, -1, -1))
+    if kind == "labels" and data.dtype.kind == "b":
+        data = data.astype(np.uint8)
+    return data, {"name": volume.name, **place_of(volume), **more}, kind
+
+
+def volume_of(data: Any, attributes: Mapping[str, Any]) -> Volume:
+    """The volume that a layer shows, its voxel size and origin in angstrom.
+
+    Parameters
+    ----------
+    data : array-like, shape (z, y, x), or sequence of them
+        The layer's data; of a multiscale layer the finest level.
+    attributes : mapping
+        Its ``name``, ``scale``, ``translate`` and ``units``. Lengths in pixels, the layer's scale
+        having never been set, count as angstrom.
+
+    Raises
+    ------
+    VolumeError
+        If the layer has other than 3 axes.
+
+    Examples
+    --------
+    >>> volume_of(np.zeros((1, 2, 3)), {"name": "a", "scale": (2, 1, 1), "units": "nm"}).voxel_size
+    (20.0, 10.0, 10.0)
+    """
+    name = str(attributes.get("name", "layer"))
+    if attributes.get("multiscale") or isinstance(data, list | tuple):
+        data = data[0]
+    if len(data.shape) != 3 or attributes.get("rgb"):
+        raise VolumeError(
+            f"{name}: a volume needs 3 axes (z, y, x) of one value each, this layer has shape "
+            f"{tuple(data.shape)}"
+        )
+    units = attributes.get("units") or "angstrom"
+    each = (units,) * 3 if isinstance(units, str) else tuple(units)
+    lengths = [angstroms(str(unit)) or 1.0 for unit in each]
+
+    def triple(key: str, default: float) -> tuple[float, float, float]:
+        given = attributes.get(key)
+        values = np.full(3, default) if given is None else np.asarray(given, float)
+        z, y, x = (in_angstrom(v, u) for v, u in zip(values.tolist(), lengths, strict=True))
+        return z, y, x
+
+    return Volume(data, triple("scale", 1.0), triple("translate", 0.0), name)
