@@ -7,7 +7,7 @@ from napari_hypseg.clustering.cluster import (
     cluster,
     cluster_job,
 )
-from napari_hypseg.clustering.kmeans import KMeans, hyperbolic_kmeans
+from napari_hypseg.clustering.kmeans import KMeans, hyperbolic_kmeans, hyperbolic_kmeans_job
 from napari_hypseg.clustering.tree import MergeTree
 
 __all__ = [
@@ -19,4 +19,5 @@ __all__ = [
     "cluster",
     "cluster_job",
     "hyperbolic_kmeans",
+    "hyperbolic_kmeans_job",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -10,7 +11,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from napari_hypseg.clustering.kmeans import hyperbolic_kmeans, nearest
+from napari_hypseg.clustering.kmeans import (
+    count_distinct,
+    hyperbolic_kmeans,
+    hyperbolic_kmeans_job,
+    nearest,
+)
 from napari_hypseg.clustering.reduce import Points, reduce_job
 from napari_hypseg.clustering.regions import regions_job
 from napari_hypseg.clustering.tree import MergeTree
@@ -19,6 +25,7 @@ from napari_hypseg.geometry import geodesic
 from napari_hypseg.jobs import Job, Progress, finish
 from napari_hypseg.latents.smooth import smooth_job
 from napari_hypseg.latents.store import Latents
+from napari_hypseg.volumes.volume import Box, VolumeError
 
 __all__ = ["Clustering", "FlatClustering", "Kind", "TreeClustering", "cluster", "cluster_job"]
 
@@ -28,6 +35,8 @@ Kind = Literal["volume", "disk", "flat"]
 _REGIONS = 255
 # Leaves of the tree of the disk: the largest granularity that a person may ask for, doubled.
 _LEAVES = 60
+# Rounds of k-means for these leaves: 100 lower the sum of squared distances by 1.4 % more.
+_ROUNDS = 30
 # The papers fit up to this many clusters.
 _MOST_FLAT = 30
 
@@ -90,7 +99,7 @@ class FlatClustering:
     @property
     def most(self) -> int:
         """The finest granularity."""
-        return _MOST_FLAT
+        return count_distinct(torch.from_numpy(self.points), _MOST_FLAT)
 
     def centroids(self, k: int) -> Points:
         """Frechet means of the k clusters, the largest cluster's first, shape (k, d)."""
@@ -169,9 +178,23 @@ def cluster_job(
     store : path, optional
         Folder of the Zarr store for the smoothed points, which a later run then finds; in memory
         without it.
+
+    Raises
+    ------
+    VolumeError
+        If the latents are not complete.
+    ValueError
+        If there is no such tree, or the smoothing is negative.
     """
     if tree not in ("volume", "disk", "flat"):
         raise ValueError(f"there is no tree {tree!r}: volume, disk or flat")
+    chunks = list(latents.chunk_boxes())
+    for done, box in enumerate(chunks):
+        yield Progress("checking the latents", done, len(chunks))
+        if not latents.has(box):
+            raise VolumeError(
+                f"{latents.name}: some latent points are missing, map its voxels anew"
+            )
     if smoothing:
         latents = yield from smooth_job(latents, smoothing, store=store)
     if tree == "volume":
@@ -188,32 +211,35 @@ def _curvature(latents: Latents) -> float | None:
 
 def _volume_job(latents: Latents) -> Job[TreeClustering]:
     curvature = _curvature(latents)
-    points = latents.read().astype(np.float64)
-    if curvature:
-        points = to_hyperboloid(points, curvature)
-    regions_wanted = min(_REGIONS, points.size // latents.dim)
-    labels, regions = yield from regions_job(
-        points, leaves=regions_wanted, hyperbolic=curvature is not None
-    )
+
+    def read(box: Box) -> Points:
+        points = latents.read(box).astype(np.float64)
+        return to_hyperboloid(points, curvature) if curvature else points
+
+    leaves = min(_REGIONS, math.prod(latents.shape))
+    job = regions_job(latents.shape, read, leaves=leaves, hyperbolic=curvature is not None)
+    labels, regions = yield from job
     tree = yield from _tree_job(regions, curvature)
     return TreeClustering("volume", labels.astype(np.uint8), tree)
 
 
 def _disk_job(latents: Latents, points: Points, weights: Points, seed: int) -> Job[TreeClustering]:
     curvature = _curvature(latents)
-    yield Progress("clustering the disk", 0, 1)
-    leaves = min(_LEAVES, len(np.unique(points, axis=0)))
-    fit = hyperbolic_kmeans(
-        points, leaves, weights=weights, seed=seed, n_init=1, curvature=curvature
+    leaves = count_distinct(torch.from_numpy(points), _LEAVES)
+    fit = yield from hyperbolic_kmeans_job(
+        points, leaves, weights=weights, seed=seed, n_init=1, max_iter=_ROUNDS, curvature=curvature
     )
-    yield Progress("clustering the disk", 1, 1)
     labels = yield from _assign_job(latents, fit.centroids)
-    counts = np.bincount(labels.ravel(), minlength=leaves).astype(np.float64)
-    # On the disk every cluster may merge with every other; one may have lost all its voxels
-    # to rounding, and then weighs next to nothing.
-    pairs = np.stack(np.triu_indices(leaves, 1), axis=1)
-    means = fit.centroids if curvature is None else to_hyperboloid(fit.centroids, curvature)
-    regions = Regions(means, np.maximum(counts, 1e-9), pairs, np.zeros(leaves))
+    counts = np.bincount(labels.ravel(), minlength=leaves)
+    # A cluster may have lost all its voxels since its mean was computed.
+    used = np.flatnonzero(counts)
+    labels = np.cumsum(counts > 0, dtype=np.uint8)[labels] - np.uint8(1)
+    # On the disk every cluster may merge with every other.
+    pairs = np.stack(np.triu_indices(len(used), 1), axis=1).astype(np.int32)
+    means = fit.centroids[used]
+    if curvature:
+        means = to_hyperboloid(means, curvature)
+    regions = Regions(means, counts[used].astype(np.float64), pairs, np.zeros(len(used)))
     return TreeClustering("disk", labels, (yield from _tree_job(regions, curvature)))
 
 
@@ -224,9 +250,9 @@ def _assign_job(latents: Latents, centroids: Points) -> Job[npt.NDArray[np.uint8
     boxes = list(latents.chunk_boxes())
     for done, box in enumerate(boxes):
         yield Progress("labelling voxels", done, len(boxes))
-        points = torch.from_numpy(latents.read(box))
-        found = nearest(points.view(-1, latents.dim), targets, curvature=_curvature(latents))
-        out[box] = found.to(torch.uint8).view(points.shape[:3]).numpy()
+        points = torch.from_numpy(latents.read(box).reshape(-1, latents.dim))
+        found = nearest(points, targets, curvature=_curvature(latents))
+        out[box] = found.numpy().reshape(out[box].shape)
     yield Progress("labelling voxels", len(boxes), len(boxes))
     return out
 

@@ -8,14 +8,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from numba import njit, prange
 from torch import Tensor
 
 from napari_hypseg.geometry import distance, frechet_means
+from napari_hypseg.jobs import Job, Progress, finish
 
-__all__ = ["KMeans", "hyperbolic_kmeans", "nearest"]
-
-# Points in one block of distances.
-_BLOCK = 1 << 16
+__all__ = ["KMeans", "count_distinct", "hyperbolic_kmeans", "hyperbolic_kmeans_job", "nearest"]
 
 
 @dataclass(frozen=True)
@@ -38,10 +37,12 @@ class KMeans:
 
 
 def nearest(points: Tensor, centroids: Tensor, *, curvature: float | None = 1.0) -> Tensor:
-    """Index of the nearest centroid of each point, at the cost of a matrix product.
+    """Index of the nearest centroid of each point (of equals, the first).
 
-    For a given point x the distance to c grows with ``|x - c|^2 / (1 - curvature |c|^2)``, which
-    is linear in ``(|x|^2, x, 1)``: no division and no inverse cosine a point.
+    For a given point x the distance to c grows with ``|x - c|^2 / (1 - curvature |c|^2)``: no
+    division and no inverse cosine a point. Computed in float64 from differences, which keeps its
+    digits near the rim; as a matrix product, ``|x|^2 - 2 x c + |c|^2``, it loses them and takes
+    longer.
 
     Parameters
     ----------
@@ -56,18 +57,35 @@ def nearest(points: Tensor, centroids: Tensor, *, curvature: float | None = 1.0)
     -------
     tensor of int64, shape (n,)
     """
-    square = centroids.square().sum(1)
-    scale = 1 / (1 - curvature * square) if curvature else torch.ones_like(square)
-    # In the points' own type, but from float64: k rows cost nothing.
-    along = (-2 * scale[:, None] * centroids).to(points.dtype)
-    constant, scale = (scale * square).to(points.dtype), scale.to(points.dtype)
-    found = torch.empty(len(points), dtype=torch.int64, device=points.device)
-    for start in range(0, len(points), _BLOCK):
-        block = points[start : start + _BLOCK]
-        score = torch.addmm(constant, block, along.T)
-        if curvature:
-            score.addmm_(block.square().sum(1, keepdim=True), scale[None])
-        found[start : start + _BLOCK] = score.argmin(1)
+    scale = 1 / (1 - (curvature or 0.0) * centroids.square().sum(1))
+    coordinates = centroids.T.contiguous()
+    return torch.from_numpy(
+        _nearest(points.contiguous().numpy(), coordinates.numpy(), scale.numpy())
+    )
+
+
+@njit(parallel=True, nogil=True, cache=True)
+def _nearest(
+    points: npt.NDArray[np.floating],
+    coordinates: npt.NDArray[np.float64],
+    scale: npt.NDArray[np.float64],
+) -> npt.NDArray[np.int64]:
+    n, (d, k) = len(points), coordinates.shape
+    found = np.empty(n, np.int64)
+    for block in prange((n + 255) // 256):
+        score = np.empty(k)
+        for i in range(256 * block, min(256 * block + 256, n)):
+            score[:] = 0.0
+            for j in range(d):
+                for c in range(k):
+                    gap = points[i, j] - coordinates[j, c]
+                    score[c] += gap * gap
+            least = 0
+            for c in range(k):
+                score[c] *= scale[c]
+                if score[c] < score[least]:
+                    least = c
+            found[i] = least
     return found
 
 
@@ -93,7 +111,7 @@ def hyperbolic_kmeans(
     k : int
         Number of clusters, at most the number of distinct points.
     weights : array or tensor, shape (n,), optional
-        How often each point counts.
+        How often each point counts, above 0.
     seed : int
         The same seed gives the same clusters.
     n_init : int
@@ -110,7 +128,8 @@ def hyperbolic_kmeans(
     Raises
     ------
     ValueError
-        If there are fewer distinct points than clusters, or a point lies outside the ball.
+        If there are fewer distinct points than clusters, a point lies outside the ball or is not
+        a number, or the weights do not fit.
 
     Notes
     -----
@@ -122,29 +141,63 @@ def hyperbolic_kmeans(
     >>> hyperbolic_kmeans(points, 2).labels.tolist()
     [0, 0, 1]
     """
+    return finish(
+        hyperbolic_kmeans_job(
+            points, k, weights=weights, seed=seed, n_init=n_init, max_iter=max_iter,
+            curvature=curvature,
+        )
+    )  # fmt: skip
+
+
+def hyperbolic_kmeans_job(
+    points: npt.NDArray[Any] | Tensor,
+    k: int,
+    *,
+    weights: npt.NDArray[Any] | Tensor | None = None,
+    seed: int = 0,
+    n_init: int = 4,
+    max_iter: int = 100,
+    curvature: float | None = 1.0,
+) -> Job[KMeans]:
+    """The generator twin of `hyperbolic_kmeans`."""
     x = torch.as_tensor(np.asarray(points), dtype=torch.float64)
-    w = torch.ones(len(x), dtype=torch.float64)
+    w = torch.ones(x.shape[:1], dtype=torch.float64)
     if weights is not None:
         w = torch.as_tensor(np.asarray(weights), dtype=torch.float64)
-    if curvature and bool((curvature * x.square().sum(1) >= 1).any()):
-        raise ValueError("a point lies outside the Poincare ball")
-    distinct = len(torch.unique(x[:, 0])) if len(x) > k else 0
-    if distinct < k and len(torch.unique(x, dim=0)) < k:
-        raise ValueError(f"can't make {k} clusters of fewer distinct points")
+    _check(x, w, k, min(n_init, max_iter), curvature)
     generator = torch.Generator().manual_seed(seed)
-    best: tuple[float, Tensor, Tensor] | None = None
-    for _ in range(n_init):
-        centroids, labels, inertia = _restart(x, w, k, generator, max_iter, curvature)
-        if best is None or inertia < best[0]:
-            best = inertia, centroids, labels
-    if best is None:
-        raise ValueError(f"k-means needs at least 1 restart, not {n_init}")
-    inertia, centroids, labels = best
+    total = n_init * max_iter
+    found = []
+    for done in range(0, total, max_iter):
+        rounds = range(done, done + max_iter)
+        found.append((yield from _restart(x, w, k, generator, rounds, total, curvature)))
+    yield Progress("k-means", total, total)
+    inertia, centroids, labels = min(found, key=lambda restart: restart[0])
     mass = torch.zeros(k, dtype=torch.float64).index_add_(0, labels, w)
     order = mass.argsort(descending=True, stable=True)
     rank = torch.empty_like(order)
     rank[order] = torch.arange(k)
     return KMeans(centroids[order].numpy(), rank[labels].numpy(), inertia)
+
+
+def count_distinct(points: Tensor, most: int) -> int:
+    """How many of the points differ, counted no further than ``most``."""
+    # Nearly always the first coordinate tells, and sorting numbers is faster than sorting points.
+    found = len(torch.unique(points[:, 0]))
+    return min(most, found if found >= most else len(torch.unique(points, dim=0)))
+
+
+def _check(x: Tensor, w: Tensor, k: int, tries: int, curvature: float | None) -> None:
+    if x.ndim != 2 or not bool(x.isfinite().all()):
+        raise ValueError("k-means needs points of shape (n, d), all of them finite numbers")
+    if w.shape != x.shape[:1] or not bool(((w > 0) & w.isfinite()).all()):
+        raise ValueError(f"k-means of {len(x)} points needs as many weights, all of them positive")
+    if k < 1 or tries < 1:
+        raise ValueError("k-means needs at least 1 cluster, 1 restart and 1 round")
+    if curvature and bool((curvature * x.square().sum(1) >= 1).any()):
+        raise ValueError("a point lies outside the Poincare ball")
+    if count_distinct(x, k) < k:
+        raise ValueError(f"can't make {k} clusters of fewer distinct points")
 
 
 def _squared(x: Tensor, y: Tensor, curvature: float | None) -> Tensor:
@@ -153,45 +206,43 @@ def _squared(x: Tensor, y: Tensor, curvature: float | None) -> Tensor:
     return (x - y).square().sum(-1)
 
 
-def _plus_plus(
-    x: Tensor, w: Tensor, k: int, generator: torch.Generator, curvature: float | None
-) -> Tensor:
-    """First centroids: each drawn with probability weight times squared distance to the others."""
-    first = torch.multinomial(w / w.sum(), 1, generator=generator)
-    chosen = [x[first[0]]]
-    gap = _squared(x, chosen[0], curvature)
-    for _ in range(k - 1):
-        cumulated = (w * gap).cumsum(0)
-        u = torch.rand(1, generator=generator, dtype=torch.float64) * cumulated[-1]
-        # The last point with any probability, should rounding carry the draw past the end.
-        index = int(torch.searchsorted(cumulated, u, right=True).clamp_max(len(x) - 1))
-        chosen.append(x[index])
-        gap = torch.minimum(gap, _squared(x, chosen[-1], curvature))
-    return torch.stack(chosen)
-
-
 def _restart(
     x: Tensor,
     w: Tensor,
     k: int,
     generator: torch.Generator,
-    max_iter: int,
+    rounds: range,
+    total: int,
     curvature: float | None,
-) -> tuple[Tensor, Tensor, float]:
-    centroids = _plus_plus(x, w, k, generator, curvature)
+) -> Job[tuple[float, Tensor, Tensor]]:
+    """Inertia, centroids and labels of one restart; ``rounds`` are its share of the progress."""
+    centroids = torch.empty(k, x.shape[1], dtype=x.dtype)
+    gap = torch.ones_like(w)
+    # As in k-means++: each is drawn with probability weight times squared distance to the others.
+    for drawn in range(k):
+        yield Progress("k-means", rounds.start, total)
+        cumulated = (w * gap).cumsum(0)
+        u = torch.rand(1, generator=generator, dtype=torch.float64) * cumulated[-1]
+        # The last point with any probability, should rounding carry the draw past the end.
+        index = int(torch.searchsorted(cumulated, u, right=True).clamp_max(len(x) - 1))
+        centroids[drawn] = x[index]
+        apart = _squared(x, x[index], curvature)
+        gap = torch.minimum(gap, apart) if drawn else apart
     labels = nearest(x, centroids, curvature=curvature)
-    for _ in range(max_iter):
+    for done in rounds:
+        yield Progress("k-means", done, total)
         centroids = _means(x, w, labels, centroids, curvature)
         gap = _squared(x, centroids[labels], curvature)
         for empty in (torch.bincount(labels, minlength=k) == 0).nonzero()[:, 0]:
-            worst = int((w * gap).argmax())
-            centroids[empty], gap[worst] = x[worst], 0.0
+            worst = x[int((w * gap).argmax())]
+            centroids[empty] = worst
+            gap = torch.minimum(gap, _squared(x, worst, curvature))
         moved = nearest(x, centroids, curvature=curvature)
         if torch.equal(moved, labels):
             break
         labels = moved
     inertia = float((w * _squared(x, centroids[labels], curvature)).sum())
-    return centroids, labels, inertia
+    return inertia, centroids, labels
 
 
 def _means(x: Tensor, w: Tensor, labels: Tensor, start: Tensor, curvature: float | None) -> Tensor:

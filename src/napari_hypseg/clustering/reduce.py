@@ -71,4 +71,4 @@ def reduce_job(latents: Latents, *, seed: int = 0) -> Job[tuple[Points, Points]]
         parts.append(points[rng.choice(len(points), count, replace=False)].astype(np.float64))
         yield Progress("sampling the latents", i + 1, len(chunks))
     sample: Points = np.concatenate(parts)
-    return sample, np.full(len(points), total / len(sample))
+    return sample, np.full(len(sample), total / len(sample))

@@ -10,10 +10,11 @@ from numba import njit, prange
 
 from napari_hypseg.jobs import Job, Progress
 
-__all__ = ["Merges", "Regions", "merge_regions_job", "to_hyperboloid", "unique_edges"]
+__all__ = ["Merges", "Regions", "contract_edges", "merge_regions_job", "to_hyperboloid"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Indices = npt.NDArray[np.int32]
 
 
 def to_hyperboloid(points: npt.NDArray[np.floating], curvature: float) -> Floats:
@@ -37,7 +38,7 @@ class Regions:
         Their Frechet means: on the hyperboloid (spatial coordinates), or in R^d.
     weights : array, shape (n,)
         Voxels in each.
-    edges : array of int64, shape (m, 2)
+    edges : array of int32, shape (m, 2)
         Pairs that touch, the smaller index first, each once.
     heights : array, shape (n,)
         The highest merge inside each; 0 for single ones.
@@ -45,7 +46,7 @@ class Regions:
 
     points: Floats
     weights: Floats
-    edges: Ints
+    edges: Indices
     heights: Floats
 
 
@@ -55,17 +56,17 @@ class Merges:
 
     Attributes
     ----------
-    pairs : array of int64, shape (m, 2)
+    pairs : array of int32, shape (m, 2)
         Merge i joined these; the result has the number ``n + i``, n being the regions at first.
     heights : array, shape (m,)
         Growth of the sum of squared distances (at least the heights of both parts).
     """
 
-    pairs: Ints
+    pairs: Indices
     heights: Floats
 
 
-@njit(cache=True)
+@njit(nogil=True, cache=True)
 def _squared(p: Floats, q: Floats, hyperbolic: bool) -> float:
     """Squared distance of two points."""
     gap, pp, qq = 0.0, 1.0, 1.0
@@ -79,8 +80,8 @@ def _squared(p: Floats, q: Floats, hyperbolic: bool) -> float:
     return float((2 * np.arcsinh(0.5 * np.sqrt(max(gap - time * time, 0.0)))) ** 2)
 
 
-@njit(parallel=True, cache=True)
-def _costs(points: Floats, weights: Floats, edges: Ints, hyperbolic: bool) -> Floats:
+@njit(parallel=True, nogil=True, cache=True)
+def _costs(points: Floats, weights: Floats, edges: Indices, hyperbolic: bool) -> Floats:
     out = np.empty(len(edges))
     for e in prange(len(edges)):
         a, b = edges[e, 0], edges[e, 1]
@@ -89,41 +90,42 @@ def _costs(points: Floats, weights: Floats, edges: Ints, hyperbolic: bool) -> Fl
     return out
 
 
-@njit(cache=True)
-def _cheapest(edges: Ints, costs: Floats, count: int) -> Ints:
-    """The cheapest edge of every region (the first of equals); -1 without one."""
-    best = np.full(count, -1, np.int64)
+@njit(nogil=True, cache=True)
+def _mutual(edges: Indices, costs: Floats, count: int) -> Ints:
+    """Edges that are the cheapest of both their regions (of equals, the first one is)."""
+    best = np.full(count, -1, np.int32)
     for e in range(len(edges)):
         for side in range(2):
             region = edges[e, side]
             if best[region] < 0 or costs[e] < costs[best[region]]:
                 best[region] = e
-    return best
+    found = np.empty(count // 2, np.int64)
+    n = 0
+    for e in range(len(edges)):
+        if best[edges[e, 0]] == e and best[edges[e, 1]] == e:
+            found[n] = e
+            n += 1
+    return found[:n]
 
 
-@njit(cache=True)
+@njit(nogil=True, cache=True)
 def _join(
     points: Floats,
     weights: Floats,
     heights: Floats,
-    names: Ints,
-    edges: Ints,
-    costs: Floats,
-    best: Ints,
-    order: Ints,
-    most: int,
+    names: Indices,
+    pairs: Indices,
+    merged: Floats,
     hyperbolic: bool,
     next_name: int,
-    pairs: Ints,
-    merged: Floats,
-) -> tuple[int, Ints]:
-    """Merge every pair whose cheapest edges are each other's; at most ``most`` pairs."""
-    into = np.arange(len(weights))
-    count = 0
-    for e in order:
-        a, b = edges[e, 0], edges[e, 1]
-        if count == most or best[a] != e or best[b] != e:
-            continue
+) -> Indices:
+    """Merge pairs of regions, in place; gives the region that each one went into.
+
+    Pairs of regions become pairs of names, and costs become heights.
+    """
+    into = np.arange(len(weights), dtype=np.int32)
+    for merge in range(len(pairs)):
+        a, b = pairs[merge]
         t = weights[b] / (weights[a] + weights[b])
         here, there = 1 - t, t
         if hyperbolic:
@@ -134,17 +136,16 @@ def _join(
         for i in range(points.shape[1]):
             points[a, i] = here * points[a, i] + there * points[b, i]
         weights[a] += weights[b]
-        heights[a] = max(costs[e], heights[a], heights[b])
-        pairs[count, 0], pairs[count, 1], merged[count] = names[a], names[b], heights[a]
-        names[a] = next_name + count
+        heights[a] = merged[merge] = max(merged[merge], heights[a], heights[b])
+        pairs[merge, 0], pairs[merge, 1] = names[a], names[b]
+        names[a] = next_name + merge
         into[b] = a
-        count += 1
-    return count, into
+    return into
 
 
 def merge_regions_job(
     regions: Regions, until: int, *, hyperbolic: bool
-) -> Job[tuple[Regions, Merges, Ints]]:
+) -> Job[tuple[Regions, Merges, Indices]]:
     """Merge touching regions by Ward's criterion until so many are left.
 
     Merging A and B costs ``w_A w_B / (w_A + w_B) d(m_A, m_B)^2``, d being the latent space's own
@@ -155,7 +156,7 @@ def merge_regions_job(
     Parameters
     ----------
     regions : Regions
-        What to start from; changed in place, do not use it afterwards.
+        What to start from; changed in place: hand it over and keep no name for it.
     until : int
         Regions to leave. More are left where nothing touches any more.
     hyperbolic : bool
@@ -167,44 +168,90 @@ def merge_regions_job(
         Those left.
     merges : Merges
         All merges made.
-    number : array of int64
+    number : array of int32
         For each region left, its number among those at first (below n) and the merges (n + i).
     """
     points, weights, heights = regions.points, regions.weights, regions.heights
     edges, first = regions.edges, len(regions.weights)
-    names = np.arange(first)
+    names = np.arange(first, dtype=np.int32)
+    del regions  # its arrays shrink from round to round only if nothing else holds them
     all_pairs, all_heights, made = [], [], 0
     while len(edges) and len(weights) > until:
         count = len(weights)
         yield Progress("merging regions", first - count, first - until)
         costs = _costs(points, weights, edges, hyperbolic)
-        best = _cheapest(edges, costs, count)
-        mutual = np.flatnonzero((best[edges] == np.arange(len(edges))[:, None]).all(1))
+        yield Progress("merging regions", first - count, first - until)
+        mutual = _mutual(edges, costs, count)
         # The last round must not take more than is asked, and then the cheapest.
-        order = mutual[np.argsort(costs[mutual], kind="stable")]
-        pairs, merged = np.empty((len(order), 2), np.int64), np.empty(len(order))
-        joined, into = _join(
-            points, weights, heights, names, edges, costs, best, order, count - until,
-            hyperbolic, first + made, pairs, merged,
-        )  # fmt: skip
-        made += joined
-        all_pairs.append(pairs[:joined])
-        all_heights.append(merged[:joined])
+        order = mutual[np.argsort(costs[mutual], kind="stable")][: count - until]
+        pairs, merged = edges[order], costs[order]
+        into = _join(points, weights, heights, names, pairs, merged, hyperbolic, first + made)
+        made += len(order)
+        del costs, mutual, order
+        all_pairs.append(pairs)
+        all_heights.append(merged)
         kept = np.flatnonzero(into == np.arange(count))
-        new = np.empty(count, np.int64)
+        new = np.empty(count, np.int32)
         new[kept] = np.arange(len(kept))
-        new = new[into]
         points, weights, heights, names = points[kept], weights[kept], heights[kept], names[kept]
-        edges = unique_edges(new[edges], len(kept))
+        yield Progress("merging regions", first - len(kept), first - until)
+        edges = contract_edges(edges, new[into], len(kept))
     merges = Merges(
-        np.concatenate(all_pairs) if all_pairs else np.empty((0, 2), np.int64),
+        np.concatenate(all_pairs) if all_pairs else np.empty((0, 2), np.int32),
         np.concatenate(all_heights) if all_heights else np.empty(0),
     )
     return Regions(points, weights, edges, heights), merges, names
 
 
-def unique_edges(edges: Ints, count: int) -> Ints:
-    """Each pair of different regions once, the smaller index first."""
-    low, high = edges.min(1), edges.max(1)
-    keys = np.unique((low * count + high)[low != high])
-    return np.stack([keys // count, keys % count], axis=1)
+@njit(nogil=True, cache=True)
+def contract_edges(edges: Indices, new: Indices, count: int) -> Indices:
+    """Edges after regions were renumbered: each once, smaller index first, in ascending order.
+
+    Parameters
+    ----------
+    edges : array of int32, shape (m, 2)
+        Pairs of regions.
+    new : array of int32, shape (n,)
+        New number of each region, below ``count``; an edge within one region is dropped.
+    count : int
+        Regions left.
+
+    Returns
+    -------
+    array of int32, shape (at most m, 2)
+    """
+    # A counting sort by the larger number, then by the smaller; equal edges then come together.
+    ends = np.zeros(count + 1, np.int32)
+    for e in range(len(edges)):
+        a, b = new[edges[e, 0]], new[edges[e, 1]]
+        if a != b:
+            ends[max(a, b) + 1] += 1
+    for i in range(count):
+        ends[i + 1] += ends[i]
+    lows = np.empty(ends[count], np.int32)
+    starts = ends[:-1].copy()
+    for e in range(len(edges)):
+        a, b = new[edges[e, 0]], new[edges[e, 1]]
+        if a != b:
+            high = max(a, b)
+            lows[starts[high]] = min(a, b)
+            starts[high] += 1
+    last = np.full(count, -1, np.int32)
+    places = np.zeros(count + 1, np.int32)
+    for high in range(count):
+        for i in range(ends[high], ends[high + 1]):
+            if last[lows[i]] != high:
+                last[lows[i]] = high
+                places[lows[i] + 1] += 1
+    for i in range(count):
+        places[i + 1] += places[i]
+    out = np.empty((places[count], 2), np.int32)
+    last[:] = -1
+    for high in range(count):
+        for i in range(ends[high], ends[high + 1]):
+            low = lows[i]
+            if last[low] != high:
+                last[low] = high
+                out[places[low], 0], out[places[low], 1] = low, high
+                places[low] += 1
+    return out
