@@ -107,13 +107,19 @@ class Session:
         kept = _model_of(path)
         if kept is None or kept.fingerprint() != model.fingerprint():
             model.save(path)
+        if self.model is not None and self.model.fingerprint() != model.fingerprint():
+            # Points of another model say nothing about this one's.
+            self.latents = self.clustering = None
         self.model = model
         self.run["model"] = {"preset": model.preset, "fingerprint": model.fingerprint()}
 
     def map_job(
         self, *, box: Box | None = None, stride: int = 1, device: str = "auto"
     ) -> Job[Latents]:
-        """Map the voxels to latent points; the arguments are those of `napari_hypseg.embed`."""
+        """Map the voxels to latent points; the arguments are those of `napari_hypseg.embed`.
+
+        Each stride has a store of its own: a preview survives the full mapping that is stopped.
+        """
         if self.model is None:
             raise ValueError("train or load a model before mapping the voxels")
         self.run["mapping"] = {
@@ -122,11 +128,12 @@ class Session:
             "device": device,
         }
         with self._timed("mapping"):
-            self.latents = yield from embed_job(
+            latents = yield from embed_job(
                 self.model, self.volume, box=box, stride=stride, device=device,
-                store=self.folder / "latents.zarr",
+                store=self.folder / f"latents{'' if stride == 1 else f'_stride{stride}'}.zarr",
             )  # fmt: skip
-        return self.latents
+        self.latents, self.clustering = latents, None
+        return latents
 
     def cluster_job(
         self, *, tree: Literal["volume", "disk", "flat"] = "volume", smoothing: float = 1.0,

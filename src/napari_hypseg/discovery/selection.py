@@ -1,0 +1,107 @@
+"""The `Selection`: one picked point of the disk and its voxels, the only link between the views."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from psygnal import Signal
+
+from napari_hypseg.discovery.cloud import Cloud
+
+__all__ = ["Selection"]
+
+# Voxels that light up: a share of all, within bounds.
+_SHARE, _FEWEST, _MOST = 0.002, 200, 5000
+
+
+class Selection:
+    """What is picked, on the disk or in the volume.
+
+    Views call `pick_point` or `pick_voxel` when a person clicks, and draw what is picked when
+    ``changed`` says so. They never pick in answer to ``changed``: so nothing goes in circles.
+
+    Attributes
+    ----------
+    changed : psygnal.Signal
+        Emitted once for each pick, when everything below is settled.
+    picked_in : {"disk", "volume"} or None
+        Where the person clicked; None while nothing is picked.
+    point : array, shape (d,), or None
+        The picked point of the latent space.
+    voxel : tuple of int or None
+        The voxel (z, y, x) of the latents' lattice: the one clicked, or the nearest to the point.
+    voxels : array of int64, shape (n, 3)
+        The voxels with the latent points nearest to the picked one, the nearest first.
+    """
+
+    changed = Signal()
+
+    def __init__(self, cloud: Cloud | None = None) -> None:
+        self._cloud = cloud
+        self.picked_in: Literal["disk", "volume"] | None
+        self.point: npt.NDArray[np.float32] | None
+        self.voxel: tuple[int, int, int] | None
+        self.voxels: npt.NDArray[np.int64]
+        self._forget()
+
+    @property
+    def distance(self) -> float:
+        """From the picked point to the centre; large where the network is certain.
+
+        Hyperbolic, or Euclidean in a Euclidean space; NaN while nothing is picked.
+        """
+        if self.point is None or self._cloud is None:
+            return math.nan
+        radius = float(np.linalg.norm(self.point))
+        if self._cloud.curvature is None:
+            return radius
+        root = math.sqrt(self._cloud.curvature)
+        # Rounding may put a point of the rim on it.
+        return 2 / root * math.atanh(min(root * radius, 1 - 1e-7))
+
+    def reset(self, cloud: Cloud | None) -> None:
+        """Take other latent points; what was picked among the old ones is forgotten."""
+        self._cloud = cloud
+        self._forget()
+        self.changed.emit()
+
+    def pick_point(self, x: float, y: float) -> None:
+        """Pick a point as it is seen on the disk, in the first two latent dimensions.
+
+        With more dimensions the nearest voxel's point is taken, as the others are not seen.
+        """
+        if self._cloud is None:
+            return
+        point = np.array([x, y], np.float32)
+        nearest = self._cloud.nearest(point, 1, dims=2)
+        if self._cloud.points.shape[1] > 2:
+            point = self._cloud.points[nearest[0]]
+        self._take("disk", point, None)
+
+    def pick_voxel(self, voxel: Sequence[int], point: npt.ArrayLike) -> None:
+        """Pick a voxel (z, y, x) of the lattice, and its latent point."""
+        if self._cloud is None:
+            return
+        z, y, x = (int(v) for v in voxel)
+        self._take("volume", np.asarray(point, np.float32), (z, y, x))
+
+    def _take(
+        self,
+        picked_in: Literal["disk", "volume"],
+        point: npt.NDArray[np.float32],
+        voxel: tuple[int, int, int] | None,
+    ) -> None:
+        assert self._cloud is not None  # noqa: S101
+        count = round(min(_MOST, max(_FEWEST, _SHARE * len(self._cloud.points))))
+        self.voxels = self._cloud.positions(self._cloud.nearest(point, count))
+        z, y, x = voxel or self.voxels[0].tolist()
+        self.picked_in, self.point, self.voxel = picked_in, point, (z, y, x)
+        self.changed.emit()
+
+    def _forget(self) -> None:
+        self.picked_in = self.point = self.voxel = None
+        self.voxels = np.empty((0, 3), np.int64)

@@ -1,0 +1,116 @@
+"""Picking points and voxels, against the geometry's own distance."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from napari_hypseg.discovery import cloud as module
+from napari_hypseg.discovery.cloud import cloud_job
+from napari_hypseg.discovery.selection import Selection
+from napari_hypseg.geometry import distance
+from napari_hypseg.jobs import finish
+
+from .conftest import make_latents
+
+SHAPE = (7, 9, 8)
+
+
+@pytest.fixture(params=["plane disk", "ball", "flat"])
+def latents(request):
+    return make_latents(
+        SHAPE,
+        dim=3 if request.param == "ball" else 2,
+        geometry="euclidean" if request.param == "flat" else "hyperbolic",
+    )
+
+
+@pytest.fixture
+def cloud(latents):
+    return finish(cloud_job(latents))
+
+
+def distances(latents, point):
+    points = torch.from_numpy(latents.read().reshape(-1, latents.dim)).double()
+    target = torch.as_tensor(point).double().expand_as(points)
+    if latents.geometry == "euclidean":
+        return (points - target).norm(dim=1).numpy()
+    return distance(points, target, c=latents.curvature).numpy()
+
+
+def test_every_point_knows_its_voxel(latents, cloud):
+    assert sorted(cloud.voxels) == list(range(np.prod(SHAPE)))
+    np.testing.assert_array_equal(
+        latents.read()[tuple(cloud.positions(range(len(cloud.points))).T)], cloud.points
+    )
+
+
+@pytest.mark.parametrize("length", [0.0, 0.3, 0.9])
+def test_the_nearest_are_those_of_the_distance(latents, cloud, length):
+    point = np.full(latents.dim, length / np.sqrt(latents.dim))
+    found = np.ravel_multi_index(cloud.positions(cloud.nearest(point, 20)).T, SHAPE)
+    expected = distances(latents, point)
+    np.testing.assert_allclose(expected[found], np.sort(expected)[:20], rtol=1e-4)
+
+
+def test_the_density_counts_every_point_where_it_lies(cloud):
+    assert cloud.density.sum() == np.prod(SHAPE)
+    x, y = cloud.points[0, :2]
+    row, column = (min(511, int((v / cloud.reach + 1) / 2 * 512)) for v in (y, x))
+    assert cloud.density[row, column] >= 1
+
+
+def test_a_sample_of_many(latents, monkeypatch):
+    monkeypatch.setattr(module, "_MOST", 100)
+    cloud = finish(cloud_job(latents))
+    assert 90 <= len(cloud.points) <= 100
+    np.testing.assert_array_equal(
+        latents.read()[tuple(cloud.positions(range(len(cloud.points))).T)], cloud.points
+    )
+
+
+def test_from_the_disk_to_the_voxels(latents, cloud):
+    selection, seen = Selection(cloud), []
+    selection.changed.connect(lambda: seen.append(selection.picked_in))
+    selection.pick_point(0.2, -0.1)
+    assert seen == ["disk"]
+    np.testing.assert_allclose(selection.point[:2], (0.2, -0.1), atol=0.2)
+    nearest = distances(latents, selection.point).reshape(SHAPE)
+    assert nearest[selection.voxel] == pytest.approx(nearest.min())
+    assert selection.voxel == tuple(selection.voxels[0])
+
+
+def test_from_a_voxel_to_the_disk(latents, cloud):
+    selection, seen = Selection(cloud), []
+    selection.changed.connect(lambda: seen.append(selection.picked_in))
+    point = latents.read()[3, 4, 5]
+    selection.pick_voxel((3, 4, 5), point)
+    assert seen == ["volume"]
+    assert selection.voxel == (3, 4, 5)
+    np.testing.assert_array_equal(selection.point, point)
+    expected = distances(latents, np.zeros(latents.dim)).reshape(SHAPE)[3, 4, 5]
+    assert selection.distance == pytest.approx(expected, rel=1e-4)
+
+
+def test_two_views_that_both_draw_and_pick_do_not_go_in_circles(cloud):
+    """Each view draws what is picked; a click in either is one change."""
+    selection = Selection(cloud)
+    views = [SimpleNamespace(draws=0), SimpleNamespace(draws=0)]
+    for view in views:
+        selection.changed.connect(lambda view=view: setattr(view, "draws", view.draws + 1))
+    selection.pick_point(0.0, 0.1)
+    selection.pick_voxel((0, 0, 0), np.zeros(cloud.points.shape[1]))
+    assert [view.draws for view in views] == [2, 2]
+
+
+def test_other_points_forget_the_pick(cloud):
+    selection = Selection(cloud)
+    selection.pick_point(0.1, 0.1)
+    selection.reset(None)
+    assert selection.point is None
+    assert np.isnan(selection.distance)
+    selection.pick_point(0.1, 0.1)
+    assert selection.point is None
