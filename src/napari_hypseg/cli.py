@@ -14,7 +14,8 @@ import typer
 
 if TYPE_CHECKING:
     from napari_hypseg.jobs import Job
-    from napari_hypseg.volumes import Volume
+    from napari_hypseg.session import Session
+    from napari_hypseg.volumes import Box, Volume
 
 __all__ = ["app", "main"]
 
@@ -302,9 +303,11 @@ def segment(
 
     wanted = _granularities(ks)
     trained = load_model(model)
-    session = Session(_open(volume, dataset, level, voxel_size), out)
+    read = _open(volume, dataset, level, voxel_size)
+    part = _part(box, read)
+    session = Session(read, out)
     session.use(trained)
-    _segment(session, wanted, tree, smoothing, stride, box, label_format, seed, device, as_json)
+    _segment(session, wanted, tree, smoothing, stride, part, label_format, seed, device, as_json)
 
 
 @app.command()
@@ -339,29 +342,35 @@ def run(
     from napari_hypseg.session import Session
 
     wanted = _granularities(ks)
-    session = Session(_open(volume, dataset, level, voxel_size), out)
+    read = _open(volume, dataset, level, voxel_size)
+    part = _part(box, read)
+    session = Session(read, out)
     _drive(session.train_job(preset=preset, steps=steps, seed=seed, device=device))
-    _segment(session, wanted, tree, smoothing, stride, box, label_format, seed, device, as_json)
+    _segment(session, wanted, tree, smoothing, stride, part, label_format, seed, device, as_json)
+
+
+def _part(text: str | None, volume: Volume) -> Box | None:
+    """The box that a text asks for, before anything long begins."""
+    from napari_hypseg.volumes import parse_box
+
+    return None if text is None else parse_box(text, volume.shape)
 
 
 def _segment(
-    session: Any,
+    session: Session,
     ks: list[int],
     tree: TreeKind,
     smoothing: float,
     stride: int,
-    box: str | None,
+    box: Box | None,
     label_format: LabelFormat,
     seed: int,
     device: str,
     as_json: bool,
 ) -> None:
     """The part that `segment` and `run` share."""
-    from napari_hypseg.volumes import parse_box
-
     session.run["command"] = shlex.join(["hypseg", *sys.argv[1:]])
-    part = None if box is None else parse_box(box, session.volume.shape)
-    _drive(session.map_job(box=part, stride=stride, device=device))
+    _drive(session.map_job(box=box, stride=stride, device=device))
     _drive(session.cluster_job(tree=tree.value, smoothing=smoothing, seed=seed))
     paths = _drive(session.write_job(ks, format=label_format.value))
     seconds = session.run["seconds"]

@@ -169,8 +169,10 @@ def hyperbolic_kmeans_job(
     total = n_init * max_iter
     found = []
     for done in range(0, total, max_iter):
+        progress = Progress("k-means", done, total)
+        start = yield from _draw_job(x, w, k, generator, progress, curvature)
         rounds = range(done, done + max_iter)
-        found.append((yield from _restart(x, w, k, generator, rounds, total, curvature)))
+        found.append((yield from _lloyd_job(x, w, start, rounds, total, curvature)))
     yield Progress("k-means", total, total)
     inertia, centroids, labels = min(found, key=lambda restart: restart[0])
     mass = torch.zeros(k, dtype=torch.float64).index_add_(0, labels, w)
@@ -206,28 +208,39 @@ def _squared(x: Tensor, y: Tensor, curvature: float | None) -> Tensor:
     return (x - y).square().sum(-1)
 
 
-def _restart(
+def _draw_job(
     x: Tensor,
     w: Tensor,
     k: int,
     generator: torch.Generator,
+    progress: Progress,
+    curvature: float | None,
+) -> Job[Tensor]:
+    """Draw starts: each with probability weight times squared distance to those before."""
+    gap = torch.ones_like(w)
+    drawn: list[Tensor] = []
+    while len(drawn) < k:
+        yield progress
+        cumulated = (w * gap).cumsum(0)
+        u = torch.rand(1, generator=generator, dtype=torch.float64) * cumulated[-1]
+        # The last point with any probability, should rounding carry the draw past the end.
+        point = x[int(torch.searchsorted(cumulated, u, right=True).clamp_max(len(x) - 1))]
+        apart = _squared(x, point, curvature)
+        gap = torch.minimum(gap, apart) if drawn else apart
+        drawn.append(point)
+    return torch.stack(drawn)
+
+
+def _lloyd_job(
+    x: Tensor,
+    w: Tensor,
+    centroids: Tensor,
     rounds: range,
     total: int,
     curvature: float | None,
 ) -> Job[tuple[float, Tensor, Tensor]]:
-    """Inertia, centroids and labels of one restart; ``rounds`` are its share of the progress."""
-    centroids = torch.empty(k, x.shape[1], dtype=x.dtype)
-    gap = torch.ones_like(w)
-    # As in k-means++: each is drawn with probability weight times squared distance to the others.
-    for drawn in range(k):
-        yield Progress("k-means", rounds.start, total)
-        cumulated = (w * gap).cumsum(0)
-        u = torch.rand(1, generator=generator, dtype=torch.float64) * cumulated[-1]
-        # The last point with any probability, should rounding carry the draw past the end.
-        index = int(torch.searchsorted(cumulated, u, right=True).clamp_max(len(x) - 1))
-        centroids[drawn] = x[index]
-        apart = _squared(x, x[index], curvature)
-        gap = torch.minimum(gap, apart) if drawn else apart
+    """Inertia, centroids and labels after at most so many of all ``total`` rounds."""
+    k = len(centroids)
     labels = nearest(x, centroids, curvature=curvature)
     for done in rounds:
         yield Progress("k-means", done, total)

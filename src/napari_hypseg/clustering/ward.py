@@ -9,6 +9,7 @@ import numpy.typing as npt
 from numba import njit, prange
 
 from napari_hypseg.jobs import Job, Progress
+from napari_hypseg.training.devices import match_numba_threads
 
 __all__ = ["Merges", "Regions", "contract_edges", "merge_regions_job", "to_hyperboloid"]
 
@@ -150,8 +151,10 @@ def merge_regions_job(
 
     Merging A and B costs ``w_A w_B / (w_A + w_B) d(m_A, m_B)^2``, d being the latent space's own
     distance and m the Frechet mean of a region (of the two means, at every merge). In each round
-    all pairs that are each other's cheapest neighbour merge at once: pairs that plain Ward would
-    merge too, only later or earlier, and few rounds in place of one merge at a time.
+    all pairs that are each other's cheapest neighbour merge at once: few rounds in place of one
+    merge at a time. Where all regions of R^d touch, plain Ward makes the same merges in another
+    order. On a sparse graph a merge may let regions touch that are more alike than the two just
+    merged: there the order matters a little, and heights are kept from falling.
 
     Parameters
     ----------
@@ -174,6 +177,7 @@ def merge_regions_job(
     points, weights, heights = regions.points, regions.weights, regions.heights
     edges, first = regions.edges, len(regions.weights)
     names = np.arange(first, dtype=np.int32)
+    match_numba_threads()
     del regions  # its arrays shrink from round to round only if nothing else holds them
     all_pairs, all_heights, made = [], [], 0
     while len(edges) and len(weights) > until:

@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit, prange
 
+from napari_hypseg.training.devices import match_numba_threads
+
 __all__ = ["denoise"]
 
 Floats = npt.NDArray[np.float32]
@@ -40,6 +42,7 @@ def denoise(field: Floats, weight: float, rounds: int) -> Generator[float, None,
     `skimage.restoration.denoise_tv_chambolle` treats each channel by itself, converges more
     slowly and makes a dozen passes over memory a round.
     """
+    match_numba_threads()
     smooth = np.empty_like(field)
     # The dual variable, one vector an axis, and its extrapolation.
     dual = np.zeros((*field.shape[:3], 3, field.shape[3]), np.float32)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import numba
 import torch
 
-__all__ = ["has_fast_bfloat16", "select_device"]
+__all__ = ["has_fast_bfloat16", "match_numba_threads", "select_device"]
 
 
 def select_device(name: str = "auto") -> torch.device:
@@ -37,3 +38,15 @@ def has_fast_bfloat16(device: torch.device) -> bool:
         capabilities = torch.cpu.get_capabilities()
         return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
     return False
+
+
+def match_numba_threads() -> None:
+    """Give numba's loops as many threads as PyTorch has; call it before they run.
+
+    Numba takes all cores, whatever OMP_NUM_THREADS says, and where both use OpenMP its start makes
+    that PyTorch's number too. But the results of a seed depend on PyTorch's number of threads.
+    """
+    threads = torch.get_num_threads()
+    most = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
+    numba.set_num_threads(max(1, min(threads, most)))
+    torch.set_num_threads(threads)

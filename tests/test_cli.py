@@ -1,0 +1,203 @@
+"""The command line from end to end, as a person and as a program would use it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import mrcfile
+import numpy as np
+import pytest
+
+from napari_hypseg.cli import main
+from napari_hypseg.volumes import Volume, make_toy, read_volume, write_image, write_labels
+
+HYPSEG = [sys.executable, "-c", "from napari_hypseg.cli import main; main()"]
+SHORT = ["--steps", "3", "--box", "5:30,5:35,5:40"]
+
+
+def hypseg(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
+    """Run the command line in this process and check its exit code."""
+    argv, showwarning = sys.argv, warnings.showwarning
+    sys.argv = ["hypseg", *map(str, arguments)]
+    out, err = io.StringIO(), io.StringIO()
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            main()
+    except SystemExit as end:
+        returned = end.code or 0
+    finally:
+        sys.argv, warnings.showwarning = argv, showwarning
+    assert returned == code, err.getvalue()
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A toy volume with a voxel size and an origin of its own."""
+    path = tmp_path_factory.mktemp("toy") / "toy.mrc"
+    voxels = make_toy("regular", seed=4).volume.read()
+    write_image(path, voxels, Volume(voxels, (7.5, 7.5, 7.5), (-30.0, 15.0, 60.0), "toy"))
+    return path
+
+
+@pytest.fixture(scope="module")
+def result(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of one whole run."""
+    out = tmp_path_factory.mktemp("run") / "result"
+    done = hypseg("run", toy, "--out", out, *SHORT, "-k", "2:5", "--json")
+    last = json.loads(done.stdout.splitlines()[-1])
+    assert last["labels"]["k"] == [2, 3, 4, 5]
+    return out
+
+
+def test_run_fills_its_folder(result: Path) -> None:
+    names = {p.name for p in result.iterdir()}
+    assert names == {
+        "model.hypseg", "latents.zarr", "smoothed.zarr", "tree.json", "run.json", "report.html",
+        "leaves.mrc", *(f"labels_k{k:02d}.mrc" for k in (2, 3, 4, 5)),
+    }  # fmt: skip
+    run = json.loads((result / "run.json").read_text())
+    assert run["command"].startswith("hypseg run ")
+    assert set(run["seconds"]) == {"training", "mapping", "clustering", "writing"}
+    assert json.loads((result / "tree.json").read_text())["kind"] == "volume"
+
+
+def test_labels_nest_and_lie_where_the_box_lies(result: Path) -> None:
+    finer = None
+    for k in (5, 4, 3, 2):
+        with mrcfile.open(result / f"labels_k{k:02d}.mrc") as file:
+            labels = file.data.copy()
+            assert file.header.mode == 0
+            np.testing.assert_allclose(file.voxel_size.tolist(), 7.5)
+            origin = file.header.origin.tolist()
+        # x, y, z; the box begins at voxel 5 along each axis.
+        np.testing.assert_allclose(origin, [60 + 37.5, 15 + 37.5, -30 + 37.5])
+        assert labels.shape == (25, 30, 35)
+        assert np.unique(labels).tolist() == list(range(1, k + 1))
+        if finer is not None:
+            pairs = np.unique(np.stack([finer.ravel(), labels.ravel()]), axis=1)
+            assert len(np.unique(pairs[0])) == pairs.shape[1]
+        finer = labels
+
+
+def test_run_again_takes_what_is_there(toy: Path, result: Path) -> None:
+    stamps = {p: p.stat().st_mtime_ns for p in (result / "model.hypseg", *result.rglob("c/*/*/*"))}
+    before = (result / "labels_k04.mrc").read_bytes()
+    hypseg("run", toy, "--out", result, *SHORT, "-k", "4")
+    assert all(p.stat().st_mtime_ns == stamp for p, stamp in stamps.items())
+    with mrcfile.open(result / "labels_k04.mrc") as file:
+        assert file.data.tobytes() == before[1024:]
+    # Labels of the earlier run that this one did not write would be mistaken for its own.
+    assert sorted(p.name for p in result.glob("labels_*")) == ["labels_k04.mrc"]
+
+
+def test_segment_with_the_model_gives_the_same(toy: Path, result: Path, tmp_path: Path) -> None:
+    hypseg("run", toy, "--out", result, *SHORT, "-k", "3")
+    hypseg(
+        "segment", toy, "--model", result / "model.hypseg", "--out", tmp_path / "again",
+        *SHORT[2:], "-k", "3", "--format", "tif",
+    )  # fmt: skip
+    again = read_volume(tmp_path / "again" / "labels_k03.tif")
+    first = read_volume(result / "labels_k03.mrc")
+    np.testing.assert_array_equal(again.read(), first.read())
+    assert again.voxel_size == pytest.approx(first.voxel_size)
+    assert again.origin == pytest.approx(first.origin)
+
+
+LONGER = ["--steps", "12", "--box", ":,:,:40", "-k", "2:6", "--seed", "7"]
+
+
+@pytest.fixture(scope="module")
+def whole(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run without interruption."""
+    out = tmp_path_factory.mktemp("whole") / "result"
+    hypseg("run", toy, "--out", out, *LONGER)
+    return out
+
+
+@pytest.mark.parametrize(
+    ("moment", "stage"),
+    [(signal.SIGINT, "training"), (signal.SIGKILL, "training"), (signal.SIGKILL, "mapping")],
+)
+def test_interrupted_run_ends_in_the_same_labels(
+    toy: Path, whole: Path, tmp_path: Path, moment: int, stage: str
+) -> None:
+    out = tmp_path / "broken"
+    process = subprocess.Popen(
+        [*HYPSEG, "run", str(toy), "--out", str(out), *LONGER],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith(stage):
+            break
+    time.sleep(0.3)
+    process.send_signal(moment)
+    _, errors = process.communicate(timeout=60)
+    if moment == signal.SIGINT:
+        assert process.returncode == 1
+        assert "the same command goes on from here" in errors
+    hypseg("run", toy, "--out", out, *LONGER)
+    for k in range(2, 7):
+        name = f"labels_k{k:02d}.mrc"
+        np.testing.assert_array_equal(
+            read_volume(whole / name).read(), read_volume(out / name).read()
+        )
+    assert {p.name for p in out.iterdir()} == {p.name for p in whole.iterdir()}
+
+
+def test_synth_train_info_evaluate(tmp_path: Path) -> None:
+    made = hypseg("synth", "regular", "--out", tmp_path, "--count", "2", "--json")
+    files = json.loads(made.stdout)["files"]
+    assert [Path(f).name for f in files[:4]] == [
+        "regular_000.mrc", *(f"regular_000_level{i}.mrc" for i in (1, 2, 3)),
+    ]  # fmt: skip
+    assert len(files) == 8
+
+    model = tmp_path / "both.hypseg"
+    hypseg("train", files[0], files[4], "--model", model, "--steps", "2")
+    assert {p.name for p in tmp_path.iterdir()} == {Path(f).name for f in files} | {model.name}
+
+    told = json.loads(hypseg("info", files[0], "--json").stdout)
+    assert told["shape"] == [50, 50, 50]
+    assert told["voxel_size_angstrom"] == [10.0, 10.0, 10.0]
+
+    score = json.loads(hypseg("evaluate", files[1], files[1], "--json").stdout)
+    assert score["mean_dice"] == 1.0
+    assert "mean Dice 1.000" in hypseg("evaluate", files[2], files[2]).stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["run", "missing.mrc", "--out", "out"], 1, "missing.mrc: no such file"),
+        (["run", "TOY", "--out", "out", "-k", "many"], 2, "2:12"),
+        (["run", "TOY", "--out", "out", "--box", "60:70,:,:"], 1, "60:70"),
+        (["run", "TOY", "--out", "out", "--preset", "best"], 1, "no preset 'best'"),
+        (["run", "TOY", "--out", "out", "--device", "cuda:99"], 1, "cuda:99"),
+        (["segment", "TOY", "--model", "TOY", "--out", "out"], 1, "not a napari-hypseg model"),
+        (["evaluate", "TOY", "OTHER"], 1, "can't be compared"),
+        (["train", "TOY"], 2, "--model"),
+    ],
+)
+def test_mistakes_get_one_line(
+    toy: Path, tmp_path: Path, arguments: list[str], code: int, words: str
+) -> None:
+    other = tmp_path / "other.mrc"
+    small = np.zeros((4, 4, 4), np.uint8)
+    write_labels(other, small, Volume(small, (7.5,) * 3, (0.0,) * 3, "other"))
+    names = {"TOY": str(toy), "OTHER": str(other), "out": str(tmp_path / "out")}
+    done = hypseg(*(names.get(a, a) for a in arguments), code=code)
+    assert words in " ".join(done.stderr.split())
+    if code == 1:
+        assert len(done.stderr.strip().splitlines()) <= 3
