@@ -160,10 +160,10 @@ def hyperbolic_kmeans_job(
     curvature: float | None = 1.0,
 ) -> Job[KMeans]:
     """The generator twin of `hyperbolic_kmeans`."""
-    x = torch.as_tensor(np.asarray(points), dtype=torch.float64)
+    x = torch.tensor(np.asarray(points), dtype=torch.float64)
     w = torch.ones(x.shape[:1], dtype=torch.float64)
     if weights is not None:
-        w = torch.as_tensor(np.asarray(weights), dtype=torch.float64)
+        w = torch.tensor(np.asarray(weights), dtype=torch.float64)
     _check(x, w, k, min(n_init, max_iter), curvature)
     generator = torch.Generator().manual_seed(seed)
     total = n_init * max_iter
@@ -242,9 +242,11 @@ def _lloyd_job(
     """Inertia, centroids and labels after at most so many of all ``total`` rounds."""
     k = len(centroids)
     labels = nearest(x, centroids, curvature=curvature)
+    # A few of Lou's steps from the last round's mean do, until labels no longer change.
+    settled = False
     for done in rounds:
         yield Progress("k-means", done, total)
-        centroids = _means(x, w, labels, centroids, curvature)
+        centroids = _means(x, w, labels, centroids, 100 if settled else 10, curvature)
         gap = _squared(x, centroids[labels], curvature)
         for empty in (torch.bincount(labels, minlength=k) == 0).nonzero()[:, 0]:
             worst = x[int((w * gap).argmax())]
@@ -252,17 +254,20 @@ def _lloyd_job(
             gap = torch.minimum(gap, _squared(x, worst, curvature))
         moved = nearest(x, centroids, curvature=curvature)
         if torch.equal(moved, labels):
-            break
+            if settled:
+                break
+            settled = True
         labels = moved
     inertia = float((w * _squared(x, centroids[labels], curvature)).sum())
     return inertia, centroids, labels
 
 
-def _means(x: Tensor, w: Tensor, labels: Tensor, start: Tensor, curvature: float | None) -> Tensor:
+def _means(
+    x: Tensor, w: Tensor, labels: Tensor, start: Tensor, steps: int, curvature: float | None
+) -> Tensor:
     k = len(start)
     if curvature:
-        # The last round's means are so near that a few of Lou's steps reach the new ones.
-        return frechet_means(x, labels, k, w, c=curvature, start=start, tol=1e-8, max_iter=10)
+        return frechet_means(x, labels, k, w, c=curvature, start=start, max_iter=steps)
     mass = torch.zeros(k, dtype=x.dtype).index_add_(0, labels, w)
     total = torch.zeros_like(start).index_add_(0, labels, w[:, None] * x)
     return torch.where(mass[:, None] > 0, total / mass[:, None].clamp_min(1e-300), start)
