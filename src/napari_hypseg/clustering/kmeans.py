@@ -13,6 +13,7 @@ from torch import Tensor
 
 from napari_hypseg.geometry import distance, frechet_means
 from napari_hypseg.jobs import Job, Progress, finish
+from napari_hypseg.training.devices import match_numba_threads
 
 __all__ = ["KMeans", "count_distinct", "hyperbolic_kmeans", "hyperbolic_kmeans_job", "nearest"]
 
@@ -57,6 +58,7 @@ def nearest(points: Tensor, centroids: Tensor, *, curvature: float | None = 1.0)
     -------
     tensor of int64, shape (n,)
     """
+    match_numba_threads()
     scale = 1 / (1 - (curvature or 0.0) * centroids.square().sum(1))
     coordinates = centroids.T.contiguous()
     return torch.from_numpy(
