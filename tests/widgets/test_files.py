@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import importlib.util
 from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -54,7 +57,11 @@ def test_the_manifest_names_every_ending(manifest):
 
 
 def test_the_manifest_names_what_is_there(manifest):
-    manifest.validate_imports()
+    """Without importing: the docks need Qt."""
+    for command in manifest.contributions.commands:
+        module, name = command.python_name.split(":")
+        tree = ast.parse(Path(importlib.util.find_spec(module).origin).read_text())
+        assert name in [getattr(node, "name", None) for node in tree.body]
 
 
 @pytest.mark.parametrize("suffix", WRITABLE_SUFFIXES)

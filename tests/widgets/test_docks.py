@@ -1,0 +1,333 @@
+"""The two docks in a napari window, used as a person does: buttons, slider, clicks."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+
+from .conftest import need_gui
+
+need_gui()
+
+from napari.layers import Labels, Points  # noqa: E402
+from qtpy.QtCore import Qt  # noqa: E402
+
+from napari_hypseg.discovery import cloud_job, label_colours  # noqa: E402
+from napari_hypseg.jobs import Progress, finish  # noqa: E402
+from napari_hypseg.latents import open_latents  # noqa: E402
+from napari_hypseg.volumes import make_toy, read_volume  # noqa: E402
+from napari_hypseg.widgets.layers import layer_of  # noqa: E402
+from napari_hypseg.widgets.runner import JobRunner  # noqa: E402
+from napari_hypseg.widgets.state import Result  # noqa: E402
+
+SIZE, ORIGIN = (10.0, 8.0, 9.0), (50.0, -40.0, 30.0)
+
+
+@pytest.fixture
+def viewer(make_napari_viewer_proxy):
+    viewer = make_napari_viewer_proxy()
+    yield viewer
+    from superqt.utils import WorkerBase
+
+    WorkerBase.await_workers(10_000)
+
+
+@pytest.fixture
+def dock(viewer, qtbot):
+    _, dock = viewer.window.add_plugin_dock_widget("napari-hypseg", "Hyperbolic segmentation")
+    idle(qtbot, dock)
+    return dock
+
+
+def idle(qtbot, dock, seconds=60):
+    qtbot.waitUntil(lambda: not dock.runner.title, timeout=1000 * seconds)
+
+
+def click(qtbot, button):
+    assert button.isEnabled(), button.toolTip()
+    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+
+
+@pytest.fixture
+def toy(viewer, dock, tmp_path):
+    """A small volume, opened, its results going to a folder of the test."""
+    volume = make_toy("regular").volume.crop((slice(10, 34),) * 3)
+    data, keywords, _ = layer_of(volume)
+    keywords |= {"scale": SIZE, "translate": ORIGIN}
+    layer = viewer.add_image(data, **keywords)
+    dock.volume.folder.setText(str(tmp_path / "result"))
+    dock.model.steps.setValue(3)
+    return layer
+
+
+@pytest.fixture
+def result(latents_and_tree):
+    latents, clustering = latents_and_tree
+    colours = label_colours(clustering, clustering.most)
+    return Result(latents, clustering, finish(cloud_job(latents)), colours, 1, 1.0)
+
+
+@pytest.fixture
+def latents_and_tree():
+    from napari_hypseg.clustering import cluster
+
+    attributes = {
+        "voxel_size": SIZE, "origin": ORIGIN, "name": "lump",
+        "geometry": "hyperbolic", "curvature": 1.0,
+    }  # fmt: skip
+    latents = open_latents(None, (6, 7, 8, 2), attributes)
+    points = np.random.default_rng(0).normal(size=(6, 7, 8, 2)) * 0.1
+    points[:, :, 4:] += 0.4
+    latents.array[:] = points.astype(np.float32)
+    return latents, cluster(latents, tree="disk", smoothing=0.0)
+
+
+# -- the four steps
+
+
+def test_from_a_tomogram_to_saved_labels(qtbot, viewer, dock, toy, tmp_path):
+    click(qtbot, dock.model.train)
+    idle(qtbot, dock)
+    assert dock.state.session.model is not None, dock.progress.text.text()
+
+    click(qtbot, dock.map.preview)
+    idle(qtbot, dock)
+    (preview,) = (layer for layer in viewer.layers if isinstance(layer, Labels))
+    assert preview.data.shape == (6, 6, 6)
+    np.testing.assert_allclose(preview.scale, 4 * np.array(SIZE))
+    assert "Preview" in dock.map.status.text()
+
+    click(qtbot, dock.map.all)
+    idle(qtbot, dock)
+    (labels,) = (layer for layer in viewer.layers if isinstance(layer, Labels))
+    assert labels.data.shape == toy.data.shape
+    np.testing.assert_allclose(labels.scale, SIZE)
+    np.testing.assert_allclose(labels.translate, ORIGIN)
+
+    dock.granularity.slider.setValue(4)
+    qtbot.waitSignal(dock._rest.timeout).wait()
+    assert np.unique(labels.data).tolist() == [1, 2, 3, 4]
+    assert dock.granularity.table.rowCount() == 4
+
+    dock.export(tmp_path / "out.mrc")
+    idle(qtbot, dock)
+    saved = read_volume(tmp_path / "out.mrc")
+    np.testing.assert_array_equal(saved.read(), labels.data)
+    np.testing.assert_allclose(saved.voxel_size, SIZE)
+    np.testing.assert_allclose(saved.origin, ORIGIN)
+
+
+def test_each_step_says_what_it_waits_for(dock, viewer, tmp_path):
+    assert "Open a tomogram" in dock.volume.status.text()
+    assert "step 1" in dock.model.status.text()
+    assert not dock.model.train.isEnabled()
+    assert "step 1" in dock.model.train.toolTip()
+    viewer.add_image(np.zeros((20, 20, 20), np.float32), name="empty")
+    assert dock.model.train.isEnabled()
+    assert "step 1" not in dock.model.train.toolTip()
+    assert "unknown" in dock.volume.status.text()
+    assert not dock.map.all.isEnabled()
+    assert "step 2" in dock.map.all.toolTip()
+
+
+def test_layers_that_are_no_volume_are_not_offered(dock, viewer):
+    viewer.add_image(np.zeros((20, 20), np.float32), name="flat")
+    viewer.add_labels(np.ones((20, 20, 20), np.uint8), name="labels")
+    assert dock.volume.layer.count() == 0
+
+
+# -- stop, failure, removal
+
+
+def test_stopped_training_leaves_the_model_before(qtbot, dock, toy):
+    click(qtbot, dock.model.train)
+    idle(qtbot, dock)
+    before = dock.state.session.model
+    dock.model.steps.setValue(100_000)
+    click(qtbot, dock.model.train)
+    qtbot.waitUntil(lambda: dock.model.loss._points or "training ·" in dock.progress.text.text())
+    assert not dock.model.train.isEnabled()
+    assert "training" in dock.model.train.toolTip()
+    began = time.monotonic()
+    qtbot.mouseClick(dock.progress.stop, Qt.MouseButton.LeftButton)
+    idle(qtbot, dock)
+    assert time.monotonic() - began < 5
+    assert dock.state.session.model is before
+    assert "stopped" in dock.progress.text.text()
+    assert dock.map.preview.isEnabled()
+
+
+def test_a_failure_is_one_sentence_with_details(qtbot, dock, toy, tmp_path):
+    path = tmp_path / "bad.hypseg"
+    path.write_bytes(b"nothing of the kind")
+    dock.load(path)
+    idle(qtbot, dock)
+    assert "bad.hypseg: this is not a napari-hypseg model file" in dock.progress.text.text()
+    assert not dock.progress.details.isHidden()
+    assert dock.model.train.isEnabled()
+
+
+def test_removing_the_layer_drops_what_is_under_way(qtbot, viewer, dock, toy):
+    dock.model.steps.setValue(100_000)
+    click(qtbot, dock.model.train)
+    viewer.layers.remove(toy)
+    idle(qtbot, dock)
+    assert dock.state.session is None
+    assert "Open a tomogram" in dock.volume.status.text()
+
+
+def test_a_damaged_file_is_told_in_the_dock(dock, tmp_path):
+    path = tmp_path / "cut.mrc"
+    path.write_bytes(b"short")
+    dock.open(str(path))
+    assert "cut.mrc" in dock.progress.text.text()
+
+
+# -- the runner
+
+
+def steps(n, seconds=0.01, error=None):
+    for i in range(n):
+        time.sleep(seconds)
+        yield Progress("counting", i, n)
+    if error is not None:
+        raise error
+    return n
+
+
+def test_results_come_on_the_main_thread_and_in_order(qtbot):
+    import threading
+
+    runner, got = JobRunner(), []
+    runner.start("counting", steps(3), lambda n: got.append((n, threading.current_thread())))
+    with pytest.raises(RuntimeError, match="counting is still running"):
+        runner.start("more", steps(3), got.append)
+    qtbot.waitUntil(lambda: not runner.title)
+    assert got == [(3, threading.main_thread())]
+
+
+@pytest.mark.parametrize("error", [ValueError("too\nsmall"), RuntimeError("too small")])
+def test_an_error_becomes_a_sentence(qtbot, error):
+    runner, got, failures = JobRunner(), [], []
+    runner.failed.connect(lambda sentence, details: failures.append((sentence, details)))
+    runner.start("counting", steps(1, error=error), got.append)
+    qtbot.waitUntil(lambda: not runner.title)
+    assert got == []
+    assert failures[0][0] == "too small"
+    assert "Traceback" in failures[0][1]
+
+
+def test_a_superseded_job_gives_nothing(qtbot):
+    runner, got = JobRunner(), []
+    runner.stopped.connect(got.append)
+    runner.progressed.connect(lambda *_: got.append("progress") if runner.stopping else None)
+    runner.start("counting", steps(20), got.append)
+    runner.supersede()
+    qtbot.waitUntil(lambda: not runner.title)
+    assert got == []
+
+
+# -- slider, table, disk
+
+
+@pytest.fixture
+def shown(dock, result):
+    dock.state.show(result)
+    return dock
+
+
+def test_the_slider_recolours_and_then_relabels(qtbot, viewer, shown, result):
+    (layer,) = (layer for layer in viewer.layers if isinstance(layer, Labels))
+    shown.granularity.slider.setValue(9)
+    assert layer.data.max() == result.clustering.leaves.max() + 1
+    lookup = result.clustering.tree.lookup(9)
+    for leaf in range(len(lookup)):
+        expected = np.append(result.colours[lookup[leaf] - 1], 1)
+        np.testing.assert_allclose(layer.get_color(leaf + 1), expected, atol=1e-6)
+    qtbot.waitSignal(shown._rest.timeout).wait()
+    np.testing.assert_array_equal(layer.data, result.clustering.labels(9))
+    np.testing.assert_allclose(layer.get_color(9)[:3], result.colours[8], atol=1e-6)
+
+
+def test_a_name_stays_with_its_branch(shown, result):
+    state, table = shown.state, shown.granularity.table
+    state.choose(5)
+    table.refresh()
+    table.item(4, 1).setText("membrane")
+    assert state.name(5) == "membrane"
+    node = result.node(5, 5)
+    for k in range(2, result.most + 1):
+        state.choose(k)
+        named = [label for label in range(1, k + 1) if state.name(label) == "membrane"]
+        assert named == [i + 1 for i, n in enumerate(result.clustering.tree.nodes(k)) if n == node]
+
+
+@pytest.fixture
+def disk(viewer, shown):
+    _, disk = viewer.window.add_plugin_dock_widget("napari-hypseg", "Poincaré disk")
+    assert disk.state is shown.state
+    return disk
+
+
+def mouse(scene, kind, position):
+    getattr(scene.canvas.events, f"mouse_{kind}")(pos=np.array(position), button=1, modifiers=())
+
+
+def test_a_click_on_the_disk_lights_voxels_and_moves_the_slice(viewer, disk, result):
+    changes = []
+    disk.state.selection.changed.connect(lambda: changes.append(1))
+    target = result.latents.read((4, 5, 6))
+    position = disk.scene.position_of(*map(float, target))
+    for kind in ("press", "release"):
+        mouse(disk.scene, kind, position)
+    assert changes == [1]
+    assert disk.state.selection.voxel == (4, 5, 6)
+    (points,) = (layer for layer in viewer.layers if isinstance(layer, Points))
+    assert points.data[0].tolist() == [4, 5, 6]
+    np.testing.assert_allclose(points.data_to_world([0, 0, 0]), ORIGIN)
+    assert viewer.dims.point[0] == pytest.approx(ORIGIN[0] + 4 * SIZE[0])
+    assert "voxel (4, 5, 6)" in disk.text.text()
+
+
+def test_a_drag_on_the_disk_picks_nothing(disk):
+    mouse(disk.scene, "press", (100, 100))
+    mouse(disk.scene, "release", (130, 100))
+    assert disk.state.selection.point is None
+
+
+def test_a_click_on_a_voxel_shows_its_point(viewer, disk, result):
+    from types import SimpleNamespace
+
+    changes = []
+    disk.state.selection.changed.connect(lambda: changes.append(1))
+    world = [o + s * i for o, s, i in zip(ORIGIN, SIZE, (3, 2, 6), strict=True)]
+    before = tuple(viewer.dims.point)
+    for moved in (True, False):
+        event = SimpleNamespace(type="mouse_press", button=1, modifiers=(), position=world)
+        click = disk.picks._on_mouse(viewer, event)
+        next(click)
+        event.type = "mouse_move" if moved else "mouse_release"
+        with pytest.raises(StopIteration):
+            next(click)
+    assert changes == [1]
+    np.testing.assert_array_equal(disk.state.selection.point, result.latents.read((3, 2, 6)))
+    assert disk.state.selection.voxel == (3, 2, 6)
+    assert tuple(viewer.dims.point) == before
+    assert f"{disk.state.selection.distance:.2f}" in disk.text.text()
+
+
+def test_the_disk_is_drawn(disk, result):
+    disk.state.settled.emit()
+    picture = disk.scene.canvas.render(size=(300, 300))[..., :3]
+    background = picture[1, 1]
+    drawn = (abs(picture.astype(int) - background).max(-1) > 20).mean()
+    assert 0.02 < drawn < 0.9
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_the_disk_follows_the_theme(viewer, disk, theme):
+    viewer.theme = theme
+    bright = np.mean(disk.scene.canvas.bgcolor.rgb)
+    assert bright > 0.7 if theme == "light" else bright < 0.3
