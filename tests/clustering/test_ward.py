@@ -226,6 +226,8 @@ def test_equal_points_are_merged_like_any_others():
     assert len(one[0].weights) == 5
     assert (one[1].heights == 0).all()
     np.testing.assert_array_equal(one[1].pairs, again[1].pairs)
+    # Of equal costs the first edge's comes first.
+    assert _merge(np.zeros((3, 1)), _chain(3), 2)[1].pairs.tolist() == [[0, 1]]
 
 
 def test_heights_never_fall_from_part_to_whole():
@@ -260,3 +262,27 @@ def test_edges_are_contracted_as_by_sorting(data, n):
     found = contract_edges(np.array(edges, np.int32).reshape(-1, 2), new, n)
     wanted = sorted({tuple(sorted((new[a], new[b]))) for a, b in edges if new[a] != new[b]})
     assert [tuple(e) for e in found.tolist()] == wanted
+
+
+def test_alike_voxels_and_specks_take_few_rounds():
+    # A background of equal voxels with specks in it, as in a brain cut out of its surroundings:
+    # merged one pair at a time it would take as many rounds as there are voxels.
+    rng = np.random.default_rng(0)
+    field = np.zeros((30, 30, 30, 2))
+    specks = rng.random(field.shape[:3]) < 0.02
+    field[specks] = rng.normal(size=(int(specks.sum()), 2))
+    size = field.size // 2
+    regions = Regions(
+        field.reshape(size, 2), np.ones(size), grid_edges((30, 30, 30)), np.zeros(size)
+    )
+    rounds = 0
+
+    def count(progress):
+        nonlocal rounds
+        rounds += 1
+
+    left, merges, _ = finish(merge_regions_job(regions, 1, hyperbolic=False), count)
+    assert len(merges.pairs) == size - 1
+    assert left.weights.tolist() == [size]
+    np.testing.assert_allclose(left.points[0], field.reshape(size, 2).mean(0), atol=1e-9)
+    assert rounds < 3 * 150

@@ -143,7 +143,7 @@ def _latents(points, path=None, geometry="hyperbolic", curvature=1.0):
     return latents
 
 
-def _two_halves(shape=(40, 36, 70), noise=0.2, seed=0):
+def _two_halves(shape=(20, 24, 70), noise=0.2, seed=0):
     """Tangent vectors of two kinds, one an ellipsoid within the other, and noise."""
     rng = np.random.default_rng(seed)
     z, y, x = (np.linspace(-1, 1, n).reshape([-1 if a == i else 1 for a in range(3)])
@@ -189,7 +189,7 @@ def test_points_all_alike_stay():
 
 
 def test_tiles_do_not_show(monkeypatch):
-    _, vectors = _two_halves()
+    _, vectors = _two_halves((20, 24, 128))
     latents = _latents(exp0(torch.from_numpy(vectors)).numpy())
     whole = finish(smooth_job(latents, 1.0)).read()
     monkeypatch.setattr(smooth, "_MOST_VOXELS", 1000)
@@ -199,8 +199,8 @@ def test_tiles_do_not_show(monkeypatch):
     apart = np.abs(tiled - whole).max(-1)
     assert apart.max() > 0  # there are tiles
     # The noise that is taken away is 0.2.
-    assert apart.max() < 0.02
-    assert apart.mean() < 1e-3
+    assert apart.max() < 2e-3
+    assert apart.mean() < 2e-5
 
 
 def test_an_interrupted_run_goes_on(tmp_path, monkeypatch):

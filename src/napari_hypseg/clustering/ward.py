@@ -17,6 +17,11 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Indices = npt.NDArray[np.int32]
 
+# A region this many times larger hardly feels what joins it ...
+_FAR_LARGER = 100
+# ... and takes all at once that cost at most so much times its cheapest.
+_NEARLY = 1.25
+
 
 def to_hyperboloid(points: npt.NDArray[np.floating], curvature: float) -> Floats:
     """Spatial coordinates on the unit hyperboloid of points of the ball, shape (n, d).
@@ -92,21 +97,52 @@ def _costs(points: Floats, weights: Floats, edges: Indices, hyperbolic: bool) ->
 
 
 @njit(nogil=True, cache=True)
-def _mutual(edges: Indices, costs: Floats, count: int) -> Ints:
-    """Edges that are the cheapest of both their regions (of equals, the first one is)."""
+def _scrambled(number: int) -> int:
+    """A number below 2^31 that looks random (a multiplicative hash)."""
+    return int((number * 2654435761) & 0xFFFFFFFF) ^ int((number * 40503) >> 7 & 0xFFFF)
+
+
+@njit(nogil=True, cache=True)
+def _pick(edges: Indices, costs: Floats, weights: Floats) -> tuple[Indices, Floats]:
+    """The merges of a round, as pairs (stays, goes), and their costs.
+
+    First the edges that are the cheapest of both their regions; of equals the one with the least
+    scrambled number: where voxels are all alike, by plain number each would wait for the one
+    before it. Then small regions join a far larger one at nearly its cheapest cost, though it is
+    another's turn: a background with ten thousand specks would else take ten thousand rounds.
+    """
+    count = len(weights)
     best = np.full(count, -1, np.int32)
     for e in range(len(edges)):
         for side in range(2):
             region = edges[e, side]
-            if best[region] < 0 or costs[e] < costs[best[region]]:
+            other = best[region]
+            if (
+                other < 0
+                or costs[e] < costs[other]
+                or (costs[e] == costs[other] and _scrambled(e) < _scrambled(other))
+            ):
                 best[region] = e
-    found = np.empty(count // 2, np.int64)
+    pairs = np.empty((count, 2), np.int32)
+    found = np.empty(count)
     n = 0
-    for e in range(len(edges)):
-        if best[edges[e, 0]] == e and best[edges[e, 1]] == e:
-            found[n] = e
-            n += 1
-    return found[:n]
+    for region in range(count):
+        e = best[region]
+        if e < 0:
+            continue
+        other = edges[e, 0] + edges[e, 1] - region
+        if best[other] == e:
+            if region > other:
+                continue
+        elif (
+            weights[region] * _FAR_LARGER > weights[other]
+            or costs[e] > _NEARLY * costs[best[other]]
+        ):
+            continue
+        stays, goes = (region, other) if best[other] == e else (other, region)
+        pairs[n, 0], pairs[n, 1], found[n] = stays, goes, costs[e]
+        n += 1
+    return pairs[:n], found[:n]
 
 
 @njit(nogil=True, cache=True)
@@ -127,6 +163,8 @@ def _join(
     into = np.arange(len(weights), dtype=np.int32)
     for merge in range(len(pairs)):
         a, b = pairs[merge]
+        while into[a] != a:  # what was to stay has gone into another in this round
+            a = into[a]
         t = weights[b] / (weights[a] + weights[b])
         here, there = 1 - t, t
         if hyperbolic:
@@ -141,6 +179,9 @@ def _join(
         pairs[merge, 0], pairs[merge, 1] = names[a], names[b]
         names[a] = next_name + merge
         into[b] = a
+    for region in range(len(into)):
+        while into[region] != into[into[region]]:
+            into[region] = into[into[region]]
     return into
 
 
@@ -151,10 +192,11 @@ def merge_regions_job(
 
     Merging A and B costs ``w_A w_B / (w_A + w_B) d(m_A, m_B)^2``, d being the latent space's own
     distance and m the Frechet mean of a region (of the two means, at every merge). In each round
-    all pairs that are each other's cheapest neighbour merge at once: few rounds in place of one
-    merge at a time. Where all regions of R^d touch, plain Ward makes the same merges in another
-    order. On a sparse graph a merge may let regions touch that are more alike than the two just
-    merged: there the order matters a little, and heights are kept from falling.
+    all pairs that are each other's cheapest neighbour merge at once (and small regions join a far
+    larger one together): few rounds in place of one merge at a time. Where all regions of R^d
+    touch, plain Ward makes the same merges in another order. On a sparse graph a merge may let
+    regions touch that are more alike than the two just merged: there the order matters a little,
+    and heights are kept from falling.
 
     Parameters
     ----------
@@ -185,13 +227,13 @@ def merge_regions_job(
         yield Progress("merging regions", first - count, first - until)
         costs = _costs(points, weights, edges, hyperbolic)
         yield Progress("merging regions", first - count, first - until)
-        mutual = _mutual(edges, costs, count)
+        pairs, merged = _pick(edges, costs, weights)
         # The last round must not take more than is asked, and then the cheapest.
-        order = mutual[np.argsort(costs[mutual], kind="stable")][: count - until]
-        pairs, merged = edges[order], costs[order]
+        order = np.argsort(merged, kind="stable")[: count - until]
+        pairs, merged = pairs[order], merged[order]
         into = _join(points, weights, heights, names, pairs, merged, hyperbolic, first + made)
         made += len(order)
-        del costs, mutual, order
+        del costs, order
         all_pairs.append(pairs)
         all_heights.append(merged)
         kept = np.flatnonzero(into == np.arange(count))
