@@ -273,7 +273,7 @@ def test_alike_voxels_and_specks_take_few_rounds():
     field[specks] = rng.normal(size=(int(specks.sum()), 2))
     size = field.size // 2
     regions = Regions(
-        field.reshape(size, 2), np.ones(size), grid_edges((30, 30, 30)), np.zeros(size)
+        field.reshape(size, 2).copy(), np.ones(size), grid_edges((30, 30, 30)), np.zeros(size)
     )
     rounds = 0
 
