@@ -178,6 +178,52 @@ def test_removing_the_layer_drops_what_is_under_way(qtbot, viewer, dock, toy):
     assert "Open a tomogram" in dock.volume.status.text()
 
 
+def test_closing_the_dock_stops_its_job(qtbot, viewer, dock, toy):
+    from superqt.utils import WorkerBase
+
+    dock.model.steps.setValue(100_000)
+    click(qtbot, dock.model.train)
+    listeners = len(viewer.layers.events.inserted.callbacks)
+    viewer.window.remove_dock_widget(dock)
+    assert len(viewer.layers.events.inserted.callbacks) == listeners - 1
+    qtbot.waitUntil(lambda: not WorkerBase._worker_set, timeout=10_000)
+    _, again = viewer.window.add_plugin_dock_widget("napari-hypseg", "Hyperbolic segmentation")
+    idle(qtbot, again)
+    assert again is not dock
+    assert again.model.train.isEnabled()
+
+
+def test_closing_the_disk_leaves_the_rest(qtbot, viewer, shown):
+    callbacks = list(viewer.mouse_drag_callbacks)
+    _, disk = viewer.window.add_plugin_dock_widget("napari-hypseg", "Poincaré disk")
+    assert len(viewer.mouse_drag_callbacks) == len(callbacks) + 1
+    viewer.window.remove_dock_widget(disk)
+    assert viewer.mouse_drag_callbacks == callbacks
+    shown.state.selection.pick_point(0.1, 0.1)
+    shown.granularity.slider.setValue(7)
+    assert shown.state.k == 7
+
+
+def test_a_part_of_the_volume(qtbot, dock, toy):
+    dock.volume.box.setText("2:20,:,4:")
+    dock.volume.box.editingFinished.emit()
+    assert "18 × 24 × 20 voxels" in dock.volume.status.text()
+    click(qtbot, dock.model.train)
+    idle(qtbot, dock)
+    click(qtbot, dock.map.preview)
+    idle(qtbot, dock)
+    assert dock.state.result.latents.shape == (5, 6, 5)
+    assert dock.state.result.latents.origin == (50.0 + 2 * 10.0, -40.0, 30.0 + 4 * 9.0)
+    dock.volume.box.setText("")
+    dock.volume.box.editingFinished.emit()
+    assert dock.state.result is None
+    assert "step 2" in dock.map.status.text()
+    dock.volume.box.setText("2:99,:,:")
+    dock.volume.box.editingFinished.emit()
+    assert "doesn't lie in the volume" in dock.volume.status.text()
+    assert not dock.model.train.isEnabled()
+
+
 def test_a_damaged_file_is_told_in_the_dock(dock, tmp_path):
     path = tmp_path / "cut.mrc"
     path.write_bytes(b"short")

@@ -8,8 +8,8 @@ from typing import Any
 import napari
 import numpy as np
 from napari.utils.theme import get_theme
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QDockWidget, QLabel, QMainWindow, QVBoxLayout, QWidget
+from qtpy.QtCore import QEvent, Qt, QTimer
+from qtpy.QtWidgets import QBoxLayout, QDockWidget, QLabel, QMainWindow, QWidget
 
 from napari_hypseg.widgets.disk_scene import DiskScene
 from napari_hypseg.widgets.picks import PickLayer
@@ -19,6 +19,8 @@ __all__ = ["DiskDock"]
 
 # Pixels that the mouse may move between press and release of a click.
 _STILL = 4
+# Of the dock when it first opens, in pixels.
+_HEIGHT = 320
 _HINT = "Click a point: the voxels nearest to it light up. Click a voxel: its point is shown."
 
 
@@ -42,11 +44,12 @@ class DiskDock(QWidget):
         self.picks = PickLayer(napari_viewer, self.state)
         self.text = QLabel()
         self.text.setWordWrap(True)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(4, 4, 4, 4)
-        column.addWidget(self.scene.canvas.native, 1)
-        column.addWidget(self.text)
-        self.setMinimumSize(220, 240)
+        self.text.setMinimumWidth(170)
+        self._box = QBoxLayout(QBoxLayout.Direction.TopToBottom, self)
+        self._box.setContentsMargins(4, 4, 4, 4)
+        self._box.addWidget(self.scene.canvas.native, 1)
+        self._box.addWidget(self.text)
+        self.setMinimumSize(220, 220)
 
         self._pressed: Any = None
         self._placed = False
@@ -63,18 +66,44 @@ class DiskDock(QWidget):
         ]
         for signal, slot in self._links:
             signal.connect(slot)
-        theme = napari_viewer.events.theme
-        theme.connect(self._on_theme)
-        self.destroyed.connect(lambda: self._leave(theme))
+        napari_viewer.events.theme.connect(self._on_theme)
+        self.destroyed.connect(lambda: self._leave())
         self._on_theme()
 
+    def event(self, event: QEvent) -> bool:
+        """Leave when napari takes the dock out of its window: it does not delete it."""
+        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            self._leave()
+            self.deleteLater()
+        return bool(super().event(event))
+
     def showEvent(self, event: Any) -> None:  # noqa: N802
-        """Move below the canvas when first shown: beside the slider, not in its place."""
+        """When first shown, move: not now, while Qt is in the middle of showing."""
         super().showEvent(event)
-        dock, window = self._dock(), self.window()
-        if not self._placed and dock is not None and isinstance(window, QMainWindow):
+        if not self._placed:
             self._placed = True
-            window.addDockWidget(Qt.DockWidgetArea.BottomDockWidgetArea, dock)
+            timer = QTimer(self)
+            timer.setSingleShot(True)
+            timer.timeout.connect(self._place)
+            timer.start(0)
+
+    def _place(self) -> None:
+        """Move below the canvas: beside the slider, not in its place."""
+        dock, window = self._dock(), self.window()
+        if dock is None or not isinstance(window, QMainWindow):
+            return
+        # Only the canvas gives way to it, not the docks at its sides.
+        window.setCorner(Qt.Corner.BottomLeftCorner, Qt.DockWidgetArea.LeftDockWidgetArea)
+        window.setCorner(Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea)
+        window.addDockWidget(Qt.DockWidgetArea.BottomDockWidgetArea, dock)
+        window.resizeDocks([dock], [_HEIGHT], Qt.Orientation.Vertical)
+
+    def resizeEvent(self, event: Any) -> None:  # noqa: N802
+        """Put the text where there is room: beside the disk, or below it."""
+        super().resizeEvent(event)
+        wide = self.width() > 1.4 * self.height()
+        across, down = QBoxLayout.Direction.LeftToRight, QBoxLayout.Direction.TopToBottom
+        self._box.setDirection(across if wide else down)
 
     def _dock(self) -> QDockWidget | None:
         parent = self.parent()
@@ -146,9 +175,10 @@ class DiskDock(QWidget):
                 f"voxel {tuple(selection.voxel)}; {len(selection.voxels):,} nearest voxels lit"
             )
 
-    def _leave(self, theme: Any) -> None:
+    def _leave(self) -> None:
         """The dock is gone: it listens to nothing any more."""
         for signal, slot in self._links:
             signal.disconnect(slot)
-        theme.disconnect(self._on_theme)
+        self._links = []
+        self.viewer.events.theme.disconnect(self._on_theme)
         self.picks.leave()

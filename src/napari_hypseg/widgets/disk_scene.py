@@ -96,7 +96,7 @@ class DiskScene:
         self._cells = row * side + column
         most = max(1.0, float(cloud.density.max()))
         self._opacity = np.where(
-            cloud.density > 0, 0.2 + 0.8 * np.log1p(cloud.density) / np.log1p(most), 0.0
+            cloud.density > 0, 0.3 + 0.7 * np.log1p(cloud.density) / np.log1p(most), 0.0
         ).astype(np.float32)
         reach = cloud.reach * self.scale
         self._points.transform = STTransform((2 * reach / side,) * 2, (-reach, -reach))

@@ -32,7 +32,7 @@ class PickLayer:
 
     def leave(self) -> None:
         """Draw and listen no more."""
-        self._state.selection.changed.disconnect(self._draw)
+        self._state.selection.changed.disconnect(self._draw, missing_ok=True)
         if self._on_mouse in self._viewer.mouse_drag_callbacks:
             self._viewer.mouse_drag_callbacks.remove(self._on_mouse)
 
@@ -61,13 +61,13 @@ class PickLayer:
 
     def _on_mouse(self, _viewer: Any, event: Any) -> Generator[None, None, None]:
         """Pick the voxel under a click; a drag is the camera's."""
-        result = self._state.result
-        if event.button != 1 or self._viewer.dims.ndisplay != 2 or event.modifiers:
+        result, active = self._state.result, self._viewer.layers.selection.active
+        # A layer in another mode is being painted or edited.
+        editing = active is not None and active.mode != "pan_zoom"
+        if event.button != 1 or event.modifiers or editing or self._viewer.dims.ndisplay != 2:
             return
         yield
-        while event.type == "mouse_move":
-            return
-        if result is None or len(event.position) != 3:
+        if event.type == "mouse_move" or result is None or len(event.position) != 3:
             return
         here = np.asarray(event.position)
         lattice = result.latents

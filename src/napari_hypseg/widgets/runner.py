@@ -138,6 +138,12 @@ class JobRunner(QObject):
             self._run.superseded = True
             self.stop()
 
+    def abandon(self) -> None:
+        """Stop the running job when the window is gone: nothing is announced any more."""
+        if self._run is not None:
+            self._run.superseded = True
+            self._run.worker.quit()
+
     def _on_progress(self, progress: Progress) -> None:
         if self._run is None or self._run.superseded:
             return

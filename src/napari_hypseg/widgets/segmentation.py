@@ -12,11 +12,17 @@ from typing import Any
 import napari
 import numpy as np
 from napari.layers import Image
-from qtpy.QtCore import QTimer
+from qtpy.QtCore import QEvent, QTimer
 from qtpy.QtWidgets import QFileDialog, QFrame, QScrollArea, QVBoxLayout, QWidget
 
 from napari_hypseg.jobs import Job, Progress
-from napari_hypseg.volumes import READABLE_SUFFIXES, WRITABLE_SUFFIXES, Volume, VolumeError
+from napari_hypseg.volumes import (
+    READABLE_SUFFIXES,
+    WRITABLE_SUFFIXES,
+    Volume,
+    VolumeError,
+    parse_box,
+)
 from napari_hypseg.widgets.layers import volume_of
 from napari_hypseg.widgets.leaves import LeafLayer
 from napari_hypseg.widgets.parts import ProgressArea
@@ -53,6 +59,9 @@ class SegmentationDock(QWidget):
         self.runner = JobRunner(self)
         self._leaves: LeafLayer | None = None
         self._layer: Image | None = None
+        self._no_volume = ""
+        # The voxels that the session was opened for.
+        self._data: Any = None
 
         self.volume = VolumeStep(self._open)
         self.model = ModelStep(self.train, self._load)
@@ -99,6 +108,8 @@ class SegmentationDock(QWidget):
         step.table.chosen.connect(self._on_class_chosen)
         step.tree.activated.connect(lambda _index: self._on_tree_chosen())
         self.volume.layer.activated.connect(lambda _index: self._on_layer_chosen())
+        self.volume.box.editingFinished.connect(self._on_part_chosen)
+        self.volume.folder.editingFinished.connect(self._on_part_chosen)
         state.result_changed.connect(self._on_result)
         state.k_changed.connect(self._on_k)
         state.settled.connect(self._on_settled)
@@ -106,7 +117,21 @@ class SegmentationDock(QWidget):
         events = self.viewer.layers.events
         for event in (events.inserted, events.removed):
             event.connect(self._list_layers)
-        self.destroyed.connect(lambda: _leave(events, self._list_layers))
+        self.destroyed.connect(lambda: self._leave())
+
+    def event(self, event: QEvent) -> bool:
+        """Leave when napari takes the dock out of its window: it does not delete it."""
+        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            self._leave()
+            self.deleteLater()
+        return bool(super().event(event))
+
+    def _leave(self) -> None:
+        """The dock is gone: it listens to nothing any more, and nobody waits for its job."""
+        self.runner.abandon()
+        events = self.viewer.layers.events
+        for event in (events.inserted, events.removed):
+            event.disconnect(self._list_layers)
 
     # -- step 1: the volume
 
@@ -145,25 +170,50 @@ class SegmentationDock(QWidget):
         """Take a layer; what was found in another one is no longer on show here."""
         if layer is not self._layer:
             self._layer = layer
-            self.runner.supersede()
-            self.state.session = None
-            self._leaves = None
-            self.state.show(None)
-            self.model.loss.clear()
+            self._begin_anew()
             if layer is not None:
                 self.volume.layer.setCurrentIndex(self.volume.layer.findData(layer))
                 self.volume.folder.setText(str(_default_folder(layer)))
         self.refresh()
 
+    def _begin_anew(self) -> None:
+        """Drop what belongs to another volume; its layer stays in the viewer."""
+        self.runner.supersede()
+        self.state.session = None
+        self._leaves = None
+        self.state.show(None)
+        self.model.loss.clear()
+
+    def _on_part_chosen(self) -> None:
+        """Another part of the volume, or another folder, is another session."""
+        volume, session = self._volume(), self.state.session
+        if (
+            volume is not None
+            and session is not None
+            and _place(volume, self._folder()) != _place(session.volume, session.folder)
+        ):
+            self._begin_anew()
+        self.refresh()
+
+    def _folder(self) -> Path:
+        return Path(self.volume.folder.text() or tempfile.gettempdir())
+
     def _volume(self) -> Volume | None:
-        layer = self._layer
+        """The part of the layer to work on; None if there is none, or no such part."""
+        layer, box = self._layer, self.volume.box.text().strip()
+        self._no_volume = "Needs a volume: step 1"
         if layer is None:
             return None
-        return volume_of(
+        volume = volume_of(
             layer.data,
             {"name": layer.name, "scale": layer.scale, "translate": layer.translate,
              "units": layer.units, "multiscale": layer.multiscale},
         )  # fmt: skip
+        try:
+            return volume.crop(parse_box(box, volume.shape)) if box else volume
+        except VolumeError as error:
+            self._no_volume = str(error)
+            return None
 
     # -- steps 2 to 4: the jobs
 
@@ -184,12 +234,17 @@ class SegmentationDock(QWidget):
         self._start_with_session("loading the model", load_job, path=path)
 
     def _start_with_session(self, title: str, job: Callable[..., Job[Any]], **more: Any) -> None:
-        volume, folder = self._volume(), Path(self.volume.folder.text() or tempfile.gettempdir())
+        volume, folder = self._volume(), self._folder()
         if volume is None:
             return
-        session = self.state.session
-        if session is not None and not _is_same(session.volume, volume, session.folder, folder):
+        assert self._layer is not None  # noqa: S101
+        session, data = self.state.session, self._layer.data
+        if session is not None and (
+            data is not self._data
+            or _place(session.volume, session.folder) != _place(volume, folder)
+        ):
             session = None
+        self._data = data
 
         def open_session() -> Any:
             from napari_hypseg.session import Session
@@ -214,7 +269,7 @@ class SegmentationDock(QWidget):
         name = f"{self.state.result.latents.name}_labels_k{self.state.k:02d}.mrc"
         endings = " ".join(f"*{suffix}" for suffix in WRITABLE_SUFFIXES)
         path, _ = QFileDialog.getSaveFileName(
-            self, "Save labels", str(Path(self.volume.folder.text()) / name), f"Labels ({endings})"
+            self, "Save labels", str(self._folder() / name), f"Labels ({endings})"
         )
         if path:
             self.export(Path(path))
@@ -301,11 +356,11 @@ class SegmentationDock(QWidget):
         running = self.runner.title
         wait = f"Wait until this is done, or stop it: {running}" if running else ""
 
-        if volume is None:
-            self.volume.say(
-                "next",
-                "Open a tomogram, or try one of File > Open Sample > Hyperbolic segmentation",
-            )
+        if volume is None and self._layer is not None:
+            self.volume.say("next", self._no_volume)
+        elif volume is None:
+            sample = "File > Open Sample > Hyperbolic segmentation"
+            self.volume.say("next", f"Open a tomogram, or try one of {sample}")
         else:
             self.volume.say("done", _describe(volume))
 
@@ -334,7 +389,7 @@ class SegmentationDock(QWidget):
         else:
             self.granularity.say("done", "Drag to see more or fewer classes")
 
-        no_volume = "" if volume is not None else "Needs a volume: step 1"
+        no_volume = "" if volume is not None else self._no_volume
         no_model = "" if model is not None else "Needs a model: step 2"
         no_latents = "" if latents is not None else "Needs mapped voxels: step 3"
         no_result = "" if result is not None else "Needs mapped voxels: step 3"
@@ -354,17 +409,16 @@ class SegmentationDock(QWidget):
     def _describe_map(self, result: Result | None) -> str:
         if result is None:
             return "Mapped, not clustered yet: press Cluster again below"
+        # Points that were kept from an earlier run take no time, and say nothing about it.
+        timed = result.seconds >= 0.1
         if result.stride == 1:
-            return f"All voxels are mapped, in {time_left(result.seconds)}"
+            return "All voxels are mapped" + (f", in {time_left(result.seconds)}" if timed else "")
         session = self.state.session
         assert session is not None  # noqa: S101
         voxels = math.prod(session.volume.shape)
-        most = time_left(result.seconds * result.stride**3)
-        disk = voxels * result.latents.dim * 4 / 1e6
-        return (
-            f"Preview of every {result.stride}th voxel. All {voxels:,} take at most {most} "
-            f"and {disk:,.0f} MB on disk"
-        )
+        disk = f"{voxels * result.latents.dim * 4 / 1e6:,.0f} MB on disk"
+        time = f"{time_left(result.seconds * result.stride**3)} and " if timed else ""
+        return f"Preview of every {result.stride}th voxel. All {voxels:,} take up to {time}{disk}"
 
 
 def _prepare_job() -> Job[tuple[list[str], dict[str, str]]]:
@@ -399,9 +453,9 @@ def _default_folder(layer: Image) -> Path:
     return Path(tempfile.gettempdir()) / "hypseg" / safe
 
 
-def _is_same(a: Volume, b: Volume, one: Path, other: Path) -> bool:
-    places = (a.voxel_size, a.origin, one) == (b.voxel_size, b.origin, other)
-    return a.data is b.data and places
+def _place(volume: Volume, folder: Path) -> tuple[Any, ...]:
+    """What tells parts of one layer, and where their results go, from each other."""
+    return volume.shape, volume.voxel_size, volume.origin, folder
 
 
 def _describe(volume: Volume) -> str:
@@ -427,9 +481,3 @@ def _allow(widget: QWidget, reason: str) -> None:
         widget.setProperty("own_tip", own)
     widget.setEnabled(not reason)
     widget.setToolTip(reason or own)
-
-
-def _leave(events: Any, callback: Callable[..., Any]) -> None:
-    """The dock is gone: it listens to nothing any more."""
-    for event in (events.inserted, events.removed):
-        event.disconnect(callback)

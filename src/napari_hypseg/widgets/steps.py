@@ -45,9 +45,12 @@ class VolumeStep(Step):
         self.open = button("Open…", "Open a tomogram from a file", on_open)
         row = self.row(self.layer, self.open)
         row.setStretch(0, 1)
-        self.folder = QLineEdit()
+        self.box, self.folder = QLineEdit(), QLineEdit()
+        self.box.setPlaceholderText("all of it")
         self.folder.setPlaceholderText("a folder")
         self.column.addWidget(options({
+            "Only part": (self.box, "Part to work on, in voxels: z0:z1,y0:y1,x0:x1, such as "
+                          "10:40,:,100:300"),
             "Results in": (self.folder, "Folder for model, latents and clusters; what it holds "
                            "already is not computed again"),
         }))  # fmt: skip
