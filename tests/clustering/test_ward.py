@@ -285,4 +285,4 @@ def test_alike_voxels_and_specks_take_few_rounds():
     assert len(merges.pairs) == size - 1
     assert left.weights.tolist() == [size]
     np.testing.assert_allclose(left.points[0], field.reshape(size, 2).mean(0), atol=1e-9)
-    assert rounds < 3 * 150
+    assert rounds < 3 * 300

@@ -27,8 +27,8 @@ def _by_hand(network: VAE, patches: torch.Tensor, config: TrainingConfig, seed: 
     posterior = network.encoder(patches)
     grid = network.config.grid
     generator = torch.Generator().manual_seed(seed)
-    samples = network.sample(posterior, config.samples, generator)
-    kl = network.log_ratio(posterior, samples).mean()
+    samples, ratio = network.sample(posterior, config.samples, generator)
+    kl = ratio.mean()
     errors = []
     for patch in range(len(patches)):
         for cube in samples[:, patch].split(grid**3):

@@ -173,28 +173,27 @@ class VAE(nn.Module):
 
     def sample(
         self, posterior: Posterior, count: int, generator: torch.Generator | None = None
-    ) -> Tensor:
-        """Reparametrised samples of q(z|x), shape (count, batch, d)."""
-        if self.config.geometry == "hyperbolic":
-            return self._wrapped(posterior).rsample(count, generator)
+    ) -> tuple[Tensor, Tensor]:
+        """Reparametrised samples z of q(z|x), and ``log q(z|x) - log p(z)`` at each.
+
+        The prior p is a standard (wrapped) normal at the centre; the mean of the second estimates
+        the Kullback-Leibler term of the ELBO.
+
+        Returns
+        -------
+        samples : tensor, shape (count, batch, d)
+        log_ratio : tensor, shape (count, batch)
+        """
         mean, sigma = posterior
+        if self.config.geometry == "hyperbolic":
+            prior = Posterior(torch.zeros_like(mean[:1]), torch.ones_like(sigma[:1]))
+            samples, log_q = self._wrapped(posterior).rsample_with_log_prob(count, generator)
+            return samples, log_q - self._wrapped(prior).log_prob(samples)
         noise = torch.randn(
             (count, *mean.shape), generator=generator, device=mean.device, dtype=mean.dtype
         )
-        return mean + sigma * noise
-
-    def log_ratio(self, posterior: Posterior, samples: Tensor) -> Tensor:
-        """``log q(z|x) - log p(z)`` at samples (count, batch, d); its mean estimates the KL term.
-
-        The prior p is a standard (wrapped) normal at the centre.
-        """
-        mean, sigma = posterior
-        prior = Posterior(torch.zeros_like(mean[:1]), torch.ones_like(sigma[:1]))
-        if self.config.geometry == "hyperbolic":
-            log_q = self._wrapped(posterior).log_prob(samples)
-            return log_q - self._wrapped(prior).log_prob(samples)
-        z, z0 = (samples - mean) / sigma, samples
-        return (0.5 * (z0.square() - z.square()) - sigma.log()).sum(-1)
+        samples = mean + sigma * noise
+        return samples, (0.5 * (samples.square() - noise.square()) - sigma.log()).sum(-1)
 
     def _wrapped(self, posterior: Posterior) -> WrappedNormal:
         return WrappedNormal(posterior.mean, posterior.sigma, c=self.config.curvature)

@@ -52,8 +52,8 @@ def objective(
     posterior: Posterior = network.encoder(patches)
     grid = network.config.grid
     cubes = max(1, config.samples // grid**3)
-    latents = network.sample(posterior, cubes * grid**3, generator)
-    kl = network.log_ratio(posterior, latents).mean()
+    latents, log_ratio = network.sample(posterior, cubes * grid**3, generator)
+    kl = log_ratio.mean()
 
     batch, d = posterior.mean.shape
     layout = latents.reshape(cubes, grid, grid, grid, batch, d).permute(0, 4, 1, 2, 3, 5)
