@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +14,8 @@ from napari_hypseg.latents import Latents
 
 __all__ = ["Cloud", "cloud_job"]
 
-# Points kept at most (200 MB in two dimensions); of more voxels a random sample.
-_MOST = 1 << 24
+# Points kept at most, all of which are compared at each pick; of more voxels a random sample.
+_MOST = 1 << 21
 # Cells along a side of the density.
 _CELLS = 512
 
@@ -26,7 +27,7 @@ class Cloud:
     Attributes
     ----------
     points : array of float32, shape (n, d)
-        Points of all voxels, or of a seeded random sample of 16 million.
+        Points of all voxels, or of a seeded random sample of 2 million.
     voxels : array of int64, shape (n,)
         Flat index of each point's voxel in ``shape``.
     shape : tuple of int
@@ -47,9 +48,16 @@ class Cloud:
     density: npt.NDArray[np.float32]
     reach: float
 
-    def nearest(
-        self, point: npt.ArrayLike, count: int, *, dims: int | None = None
-    ) -> npt.NDArray[np.int64]:
+    @cached_property
+    def _gaps(self) -> npt.NDArray[np.float32] | None:
+        """``1 - c |x|^2`` of each point; None in a Euclidean space."""
+        if self.curvature is None:
+            return None
+        gaps = 1 - np.float32(self.curvature) * np.square(self.points).sum(1)
+        floored: npt.NDArray[np.float32] = np.maximum(gaps, np.finfo(np.float32).tiny)
+        return floored
+
+    def nearest(self, point: npt.ArrayLike, count: int) -> npt.NDArray[np.int64]:
         """Indices of the points nearest to one, the nearest first.
 
         Parameters
@@ -58,8 +66,6 @@ class Cloud:
             Within the ball.
         count : int
             How many; fewer if there are fewer points.
-        dims : int, optional
-            Compare in the first ``dims`` dimensions only, as a drawing shows them.
 
         Notes
         -----
@@ -67,15 +73,23 @@ class Cloud:
         last factor is the same for all x: this ratio is compared (Nickel and Kiela 2017,
         equation 1).
         """
-        target = np.asarray(point, np.float32)[:dims]
-        points = self.points[:, :dims]
-        score = np.square(points - target).sum(1)
-        if self.curvature is not None:
-            gap = 1 - self.curvature * np.einsum("nd,nd->n", points, points)
-            score /= np.maximum(gap, np.finfo(np.float32).tiny)
+        score = self._squares(np.asarray(point, np.float32))
+        if self._gaps is not None:
+            score /= self._gaps
         count = min(count, len(score))
         found = np.argpartition(score, count - 1)[:count]
         return found[np.argsort(score[found], kind="stable")]
+
+    def seen_at(self, x: float, y: float) -> int:
+        """Index of the point that is seen nearest to a place of a drawing of two dimensions."""
+        return int(self._squares(np.array([x, y], np.float32)).argmin())
+
+    def _squares(self, target: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Squared differences in the first dimensions, as many as the target has."""
+        squares = np.zeros(len(self.points), np.float32)
+        for axis, value in enumerate(target):
+            squares += np.square(self.points[:, axis] - value)
+        return squares
 
     def positions(self, indices: npt.ArrayLike) -> npt.NDArray[np.int64]:
         """Positions (z, y, x) in the lattice of points, shape (n, 3)."""

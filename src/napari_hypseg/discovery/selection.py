@@ -77,9 +77,8 @@ class Selection:
         if self._cloud is None:
             return
         point = np.array([x, y], np.float32)
-        nearest = self._cloud.nearest(point, 1, dims=2)
         if self._cloud.points.shape[1] > 2:
-            point = self._cloud.points[nearest[0]]
+            point = self._cloud.points[self._cloud.seen_at(x, y)]
         self._take("disk", point, None)
 
     def pick_voxel(self, voxel: Sequence[int], point: npt.ArrayLike) -> None:
