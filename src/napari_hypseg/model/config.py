@@ -58,7 +58,7 @@ class ModelConfig:
     tangent_clip: float | None = 5.0
     relu_output: bool = False
     input_size: int = 10
-    patch_size: int = 3
+    patch_size: int = 5
 
     def __post_init__(self) -> None:
         if self.latent_dim < 2:
