@@ -6,6 +6,7 @@ from .clustering import TreeClustering as TreeClustering
 from .clustering import cluster as cluster
 from .clustering import cluster_job as cluster_job
 from .clustering import hyperbolic_kmeans as hyperbolic_kmeans
+from .clustering import hyperbolic_kmeans_job as hyperbolic_kmeans_job
 from .evaluation import Evaluation as Evaluation
 from .evaluation import evaluate as evaluate
 from .geometry import frechet_mean as frechet_mean
