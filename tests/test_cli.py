@@ -141,7 +141,7 @@ def test_interrupted_run_ends_in_the_same_labels(
     for line in process.stderr:
         if line.startswith(stage):
             break
-    time.sleep(0.3)
+    time.sleep(0.1)
     process.send_signal(moment)
     _, errors = process.communicate(timeout=60)
     if moment == signal.SIGINT:
