@@ -13,7 +13,7 @@ __all__ = ["DenseConv3d", "DenseConvTranspose3d"]
 
 # On cubes this small much of a kernel of 5 reaches beyond the border, and convolution routines
 # spend their time on bookkeeping. One matrix per layer, gathered anew from the kernel at every
-# step, trains several times faster on a CPU; benchmarks/ measures it.
+# step, trains several times faster on a CPU.
 
 
 class _Tables(NamedTuple):
