@@ -466,3 +466,15 @@ def test_reading_stays_light():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_volume_knows_its_place_in_the_file(tmp_path, monkeypatch):
+    whole = Volume(VOXELS, (7.0,) * 3)
+    assert whole.source is None
+    write_image(tmp_path / "a.mrc", VOXELS, whole)
+    monkeypatch.chdir(tmp_path)
+    part = read_volume("a.mrc").crop((slice(1, 6), slice(None), slice(-4, None)))
+    part = part.crop((slice(2, 4), slice(3, 8), slice(0, 2)))
+    assert part.source.path == str(tmp_path / "a.mrc")
+    assert part.source.box == (slice(3, 5), slice(3, 8), slice(5, 7))
+    np.testing.assert_array_equal(part.read(), VOXELS[part.source.box])

@@ -6,6 +6,7 @@ from .read import read_volume as read_volume
 from .toy import Toy as Toy
 from .toy import make_toy as make_toy
 from .volume import Box as Box
+from .volume import Source as Source
 from .volume import Volume as Volume
 from .volume import VolumeError as VolumeError
 from .volume import slabs as slabs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from pathlib import Path
 from typing import cast
@@ -10,7 +11,7 @@ import numpy as np
 
 from . import hdf5, mrc, nifti, ome_zarr, tiff
 from .contents import Contents
-from .volume import Triple, Volume, VolumeError
+from .volume import Source, Triple, Volume, VolumeError
 
 __all__ = ["READABLE_SUFFIXES", "read_volume"]
 
@@ -105,7 +106,9 @@ def read_volume(
         position + start * step
         for position, start, step in zip(contents.origin, contents.start, size, strict=True)
     )
-    return Volume(contents.data, size, (z, y, x), _name(where))
+    place = where if "://" in where else os.path.abspath(where)
+    source = Source(place, dataset, level)
+    return Volume(contents.data, size, (z, y, x), _name(where), source)
 
 
 def _contents(where: str, dataset: str | None, level: int) -> Contents:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["ArrayLike3D", "Box", "Volume", "VolumeError", "slabs"]
+__all__ = ["ArrayLike3D", "Box", "Source", "Volume", "VolumeError", "slabs"]
 
 Box = tuple[slice, slice, slice]
 Triple = tuple[float, float, float]
@@ -39,6 +39,28 @@ class ArrayLike3D(Protocol):
 
 
 @dataclass(frozen=True)
+class Source:
+    """The file of a volume, and the part of it that is meant.
+
+    Parameters
+    ----------
+    path : str
+        Absolute path of the file or folder, or a URL.
+    dataset : str, optional
+        Name of the dataset in an HDF5 file.
+    level : int
+        Resolution level of an OME-Zarr image.
+    box : tuple of slice, optional
+        Part of the file's volume along (z, y, x); all of it without.
+    """
+
+    path: str
+    dataset: str | None = None
+    level: int = 0
+    box: Box | None = None
+
+
+@dataclass(frozen=True)
 class Volume:
     """Voxels of a tomogram, lazy where the file allows it, and where they lie in space.
 
@@ -52,12 +74,15 @@ class Volume:
         Position of the centre of voxel (0, 0, 0) along (z, y, x), in angstrom.
     name : str
         What a person calls it: the file's name without its ending.
+    source : Source, optional
+        Where the voxels can be read again; None for those that no file holds.
     """
 
     data: ArrayLike3D
     voxel_size: Triple = (1.0, 1.0, 1.0)
     origin: Triple = (0.0, 0.0, 0.0)
     name: str = "volume"
+    source: Source | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if len(self.data.shape) != 3:
@@ -105,7 +130,15 @@ class Volume:
         start = [span[0] for span in spans]
         z, y, x = (o + s * v for o, s, v in zip(self.origin, start, self.voxel_size, strict=True))
         inside = tuple(slice(span[0], span[1]) for span in spans)
-        return replace(self, data=self.data[inside], origin=(z, y, x))
+        source = self.source
+        if source is not None:
+            # A part of a part lies in the file's volume, too.
+            base = [s.start for s in source.box or (slice(0, 0),) * 3]
+            bz, by, bx = (
+                slice(b + s.start, b + s.stop) for b, s in zip(base, inside, strict=True)
+            )
+            source = replace(source, box=(bz, by, bx))
+        return replace(self, data=self.data[inside], origin=(z, y, x), source=source)
 
     def fingerprint(self) -> str:
         """Hash of the voxels, their type and shape (not of name or place), 16 hex digits."""

@@ -1,0 +1,2 @@
+from .session import FORMATS as FORMATS
+from .session import Session as Session
