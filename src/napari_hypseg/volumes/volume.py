@@ -134,9 +134,7 @@ class Volume:
         if source is not None:
             # A part of a part lies in the file's volume, too.
             base = [s.start for s in source.box or (slice(0, 0),) * 3]
-            bz, by, bx = (
-                slice(b + s.start, b + s.stop) for b, s in zip(base, inside, strict=True)
-            )
+            bz, by, bx = (slice(b + s.start, b + s.stop) for b, s in zip(base, inside, strict=True))
             source = replace(source, box=(bz, by, bx))
         return replace(self, data=self.data[inside], origin=(z, y, x), source=source)
 
