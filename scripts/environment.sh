@@ -22,6 +22,16 @@ and then this command again."
     fi
 }
 
+# need_window: what Qt needs to open a window on Linux, and a display that nobody sees, for tests.
+need_window() {
+    local plugin=(.venv/lib/python3*/site-packages/PyQt6/Qt6/plugins/platforms/libqxcb.so)
+    if [[ $(uname) != Linux ]] || { command -v Xvfb >/dev/null && [[ $(ldd "${plugin[0]}") != *"not found"* ]]; }; then
+        return
+    fi
+    need_apt xvfb xauth libegl1 libgl1 libgl1-mesa-dri libxkbcommon-x11-0 libxcb-cursor0 libxcb-icccm4 \
+        libxcb-keysyms1 libxcb-shape0 libdbus-1-3 libglib2.0-0 libfontconfig1
+}
+
 # The name of a Python that is new enough; each is run, a name on the PATH may be an empty shim.
 find_python() {
     local name
