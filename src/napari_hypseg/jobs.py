@@ -23,12 +23,15 @@ class Progress:
         Units of work done and in all; ``total`` is 0 while it is unknown.
     values : mapping of str to float
         Live figures of the job, such as ``{"loss": 512.3}``.
+    partial : object, optional
+        What the job has found so far, to be shown while it works; each job says of what type.
     """
 
     stage: str
     done: int
     total: int
     values: Mapping[str, float] = field(default_factory=dict)
+    partial: object | None = None
 
     @property
     def fraction(self) -> float:

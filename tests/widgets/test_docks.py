@@ -50,6 +50,11 @@ def click(qtbot, button):
     qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
 
 
+def fill(dock, field, text):
+    dock.volume.form[field].value = text
+    dock.volume.form[field].native.editingFinished.emit()
+
+
 @pytest.fixture
 def toy(viewer, dock, tmp_path):
     """A small volume, opened, its results going to a folder of the test."""
@@ -57,8 +62,8 @@ def toy(viewer, dock, tmp_path):
     data, keywords, _ = layer_of(volume)
     keywords |= {"scale": SIZE, "translate": ORIGIN}
     layer = viewer.add_image(data, **keywords)
-    dock.volume.folder.setText(str(tmp_path / "result"))
-    dock.model.steps.setValue(3)
+    fill(dock, "folder", str(tmp_path / "result"))
+    dock.model.form["steps"].value = 3
     return layer
 
 
@@ -107,11 +112,11 @@ def test_from_a_tomogram_to_saved_labels(qtbot, viewer, dock, toy, tmp_path):
     np.testing.assert_allclose(labels.translate, ORIGIN)
 
     dock.granularity.slider.setValue(4)
-    qtbot.waitSignal(dock._rest.timeout).wait()
+    qtbot.waitSignal(dock.granularity.rest.timeout).wait()
     assert np.unique(labels.data).tolist() == [1, 2, 3, 4]
     assert dock.granularity.table.rowCount() == 4
 
-    dock.export(tmp_path / "out.mrc")
+    dock.exports.save_labels(tmp_path / "out.mrc")
     idle(qtbot, dock)
     saved = read_volume(tmp_path / "out.mrc")
     np.testing.assert_array_equal(saved.read(), labels.data)
@@ -145,7 +150,7 @@ def test_stopped_training_leaves_the_model_before(qtbot, dock, toy):
     click(qtbot, dock.model.train)
     idle(qtbot, dock)
     before = dock.state.session.model
-    dock.model.steps.setValue(100_000)
+    dock.model.form["steps"].value = 100_000
     click(qtbot, dock.model.train)
     qtbot.waitUntil(lambda: dock.model.loss._points or "training ·" in dock.progress.text.text())
     assert not dock.model.train.isEnabled()
@@ -162,7 +167,7 @@ def test_stopped_training_leaves_the_model_before(qtbot, dock, toy):
 def test_a_failure_is_one_sentence_with_details(qtbot, dock, toy, tmp_path):
     path = tmp_path / "bad.hypseg"
     path.write_bytes(b"nothing of the kind")
-    dock.load(path)
+    dock.model.load(path)
     idle(qtbot, dock)
     assert "bad.hypseg: this is not a napari-hypseg model file" in dock.progress.text.text()
     assert not dock.progress.details.isHidden()
@@ -170,7 +175,7 @@ def test_a_failure_is_one_sentence_with_details(qtbot, dock, toy, tmp_path):
 
 
 def test_removing_the_layer_drops_what_is_under_way(qtbot, viewer, dock, toy):
-    dock.model.steps.setValue(100_000)
+    dock.model.form["steps"].value = 100_000
     click(qtbot, dock.model.train)
     viewer.layers.remove(toy)
     idle(qtbot, dock)
@@ -181,7 +186,7 @@ def test_removing_the_layer_drops_what_is_under_way(qtbot, viewer, dock, toy):
 def test_closing_the_dock_stops_its_job(qtbot, viewer, dock, toy):
     from superqt.utils import WorkerBase
 
-    dock.model.steps.setValue(100_000)
+    dock.model.form["steps"].value = 100_000
     click(qtbot, dock.model.train)
     listeners = len(viewer.layers.events.inserted.callbacks)
     viewer.window.remove_dock_widget(dock)
@@ -205,8 +210,7 @@ def test_closing_the_disk_leaves_the_rest(qtbot, viewer, shown):
 
 
 def test_a_part_of_the_volume(qtbot, dock, toy):
-    dock.volume.box.setText("2:20,:,4:")
-    dock.volume.box.editingFinished.emit()
+    fill(dock, "box", "2:20,:,4:")
     assert "18 × 24 × 20 voxels" in dock.volume.status.text()
     click(qtbot, dock.model.train)
     idle(qtbot, dock)
@@ -214,12 +218,10 @@ def test_a_part_of_the_volume(qtbot, dock, toy):
     idle(qtbot, dock)
     assert dock.state.result.latents.shape == (5, 6, 5)
     assert dock.state.result.latents.origin == (50.0 + 2 * 10.0, -40.0, 30.0 + 4 * 9.0)
-    dock.volume.box.setText("")
-    dock.volume.box.editingFinished.emit()
+    fill(dock, "box", "")
     assert dock.state.result is None
     assert "step 2" in dock.map.status.text()
-    dock.volume.box.setText("2:99,:,:")
-    dock.volume.box.editingFinished.emit()
+    fill(dock, "box", "2:99,:,:")
     assert "doesn't lie in the volume" in dock.volume.status.text()
     assert not dock.model.train.isEnabled()
 
@@ -227,7 +229,7 @@ def test_a_part_of_the_volume(qtbot, dock, toy):
 def test_a_damaged_file_is_told_in_the_dock(dock, tmp_path):
     path = tmp_path / "cut.mrc"
     path.write_bytes(b"short")
-    dock.open(str(path))
+    dock.volume.open(str(path))
     assert "cut.mrc" in dock.progress.text.text()
 
 
@@ -292,7 +294,7 @@ def test_the_slider_recolours_and_then_relabels(qtbot, viewer, shown, result):
     for leaf in range(len(lookup)):
         expected = np.append(result.colours[lookup[leaf] - 1], 1)
         np.testing.assert_allclose(layer.get_color(leaf + 1), expected, atol=1e-6)
-    qtbot.waitSignal(shown._rest.timeout).wait()
+    qtbot.waitSignal(shown.granularity.rest.timeout).wait()
     np.testing.assert_array_equal(layer.data, result.clustering.labels(9))
     np.testing.assert_allclose(layer.get_color(9)[:3], result.colours[8], atol=1e-6)
 

@@ -1,14 +1,14 @@
-"""Building blocks of the docks: a step with its state, progress with Stop, the line of the loss."""
+"""Building blocks of the docks: a step with its state, its options, progress, the loss line."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, Literal
 
-from qtpy.QtCore import QPointF, QSize, Qt
+from qtpy.QtCore import QPointF, QSize, Qt, Signal
 from qtpy.QtGui import QPainter, QPen, QPolygonF
 from qtpy.QtWidgets import (
-    QFormLayout,
+    QComboBox,
     QGroupBox,
     QHBoxLayout,
     QLabel,
@@ -23,7 +23,7 @@ from qtpy.QtWidgets import (
 
 from napari_hypseg.jobs import Progress
 
-__all__ = ["LossLine", "ProgressArea", "Step", "button", "options"]
+__all__ = ["LossLine", "ProgressArea", "Step", "allow", "button", "combo", "folded", "narrow"]
 
 Mark = Literal["done", "next", "waiting"]
 _MARKS = {"done": "✓", "next": "▶", "waiting": "○"}
@@ -36,7 +36,14 @@ class Step(QGroupBox):
     ----------
     title : str
         Such as "1  Volume".
+
+    Attributes
+    ----------
+    said : Signal of str
+        A sentence for the line at the bottom of the dock.
     """
+
+    said = Signal(str)
 
     def __init__(self, title: str) -> None:
         super().__init__(title)
@@ -69,24 +76,50 @@ def button(text: str, tip: str, on_click: Callable[[], Any]) -> QPushButton:
     return made
 
 
-def options(fields: dict[str, tuple[QWidget, str]]) -> QWidget:
-    """A form that folds away, with every field's tooltip on its name too.
+def combo(tip: str) -> QComboBox:
+    """A combo box that does not grow with its longest entry."""
+    made = QComboBox()
+    made.setToolTip(tip)
+    narrow(made)
+    return made
+
+
+def narrow(box: QComboBox) -> None:
+    """Keep a combo box from growing with its longest entry."""
+    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    box.setMinimumContentsLength(10)
+
+
+def allow(widget: QWidget, reason: str) -> None:
+    """Let a widget be used, or say in its tooltip why it can't be."""
+    own = widget.property("own_tip")
+    if own is None:
+        own = widget.toolTip()
+        widget.setProperty("own_tip", own)
+    widget.setEnabled(not reason)
+    widget.setToolTip(reason or own)
+
+
+def folded(form: Any, *below: QWidget) -> QWidget:
+    """A form that folds away under the word "Options".
 
     Parameters
     ----------
-    fields : dict of str to (QWidget, str)
-        Widget and tooltip of each named field.
+    form : magicgui Container
+        Fields with names and tooltips.
+    *below : QWidget
+        What folds away with it.
     """
     whole, inner = QWidget(), QWidget()
-    form = QFormLayout(inner)
-    form.setContentsMargins(12, 0, 0, 0)
-    form.setSpacing(3)
-    for name, (widget, tip) in fields.items():
-        label = QLabel(name)
-        label.setToolTip(tip)
-        widget.setToolTip(tip)
-        widget.setAccessibleName(name)
-        form.addRow(label, widget)
+    for field in form:
+        field.native.setAccessibleName(field.label)
+    form.margins = (12, 0, 0, 0)
+    form.native.layout().setSpacing(3)
+    inside = QVBoxLayout(inner)
+    inside.setContentsMargins(0, 0, 0, 0)
+    inside.setSpacing(3)
+    for widget in (form.native, *below):
+        inside.addWidget(widget)
     fold = QToolButton()
     fold.setText("Options")
     fold.setToolTip("Settings that need no thought to begin with")

@@ -104,6 +104,11 @@ class JobRunner(QObject):
         return self._run.title if self._run else ""
 
     @property
+    def wait(self) -> str:
+        """Why nothing else can start now; empty if something can."""
+        return f"Wait until this is done, or stop it: {self.title}" if self.title else ""
+
+    @property
     def stopping(self) -> bool:
         """Whether the running job has been asked to stop."""
         return self._run is not None and self._run.stopping
