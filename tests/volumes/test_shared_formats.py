@@ -144,7 +144,7 @@ def test_microtubule(shared_data):
     assert mrc.voxel_size == tif.voxel_size == (10.52,) * 3
     assert mrc.origin == tif.origin == (0.0,) * 3
     assert mrc.data.dtype == np.uint16
-    assert isinstance(mrc.data, np.memmap)
+    assert not isinstance(mrc.data, np.ndarray)
     assert (mrc.name, mrc.shape) == ("13pf_MT", (36, 206, 94))
     np.testing.assert_array_equal(mrc.read(), tif.read())
     np.testing.assert_array_equal(tif.read(), tifffile.imread(folder / "13pf_MT.tif"))

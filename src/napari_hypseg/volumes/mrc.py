@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import math
 from pathlib import Path
 from typing import IO, Any, Literal, cast
 
@@ -11,7 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from .contents import Contents, usable_size
-from .volume import Triple, Volume, VolumeError, slabs
+from .limits import free_memory, in_words
+from .stored import StoredArray
+from .volume import ArrayLike3D, Triple, Volume, VolumeError, slabs
 
 __all__ = ["SUFFIXES", "read", "write"]
 
@@ -33,8 +36,9 @@ _REFUSED = {
 def read(path: Path) -> Contents:
     """Voxels, voxel size and origin of an MRC file.
 
-    Uncompressed files are memory-mapped. Nothing is taken on trust: the header's sizes are held
-    against the file's before anything is allocated.
+    The voxels of uncompressed files are read when they are asked for. Nothing is taken on trust:
+    the header's sizes are held against the file's before anything is allocated, and those of a
+    packed file against the memory that is free.
 
     The origin is the ORIGIN field where it isn't zero, else NSTART times the voxel size, as the
     MRC2014 standard has it and ChimeraX does it. ORIGIN keeps its sign: files of old versions
@@ -67,11 +71,13 @@ def read(path: Path) -> Contents:
         shape = (int(header["nz"]), int(header["ny"]), int(header["nx"]))
         offset = _HEADER_BYTES + int(header["nsymbt"])
         wanted = int(np.prod(shape, dtype=object)) * dtype.itemsize
-        data: npt.NDArray[Any]
+        order = _axis_order(header)
+        data: ArrayLike3D
         if size is None:
             data = _unpack(file, offset - _HEADER_BYTES, wanted).view(dtype).reshape(shape)
+            data = data.transpose(order)
         else:
-            data = np.memmap(path, dtype, mode="r", offset=offset, shape=shape)
+            data = StoredArray(path, dtype, offset, shape, order)
             if size > offset + wanted:
                 extra = size - offset - wanted
                 remarks.append(f"is {extra} bytes longer than its header says")
@@ -87,7 +93,6 @@ def read(path: Path) -> Contents:
         shown = ", ".join(f"{angle:g}" for angle in angles)
         remarks.append(f"has a skewed cell (angles {shown}) and is read as if they were 90 degrees")
 
-    order = _axis_order(header)
     start = [int(header[name]) for name in ("nzstart", "nystart", "nxstart")]
     origin = _numbers(header["origin"])
     sizes = [
@@ -95,7 +100,7 @@ def read(path: Path) -> Contents:
         for name, axis in zip("zyx", order, strict=True)
     ]
     return Contents(
-        data=data.transpose(order),
+        data=data,
         voxel_size=(sizes[0], sizes[1], sizes[2]),
         origin=origin,
         start=(0.0, 0.0, 0.0)
@@ -211,6 +216,11 @@ def _size(length: float, cells: int) -> float | None:
 
 def _unpack(file: IO[bytes], skip: int, wanted: int) -> npt.NDArray[np.uint8]:
     """``wanted`` bytes after ``skip``, never allocating more than the file really holds."""
+    if skip + wanted > free_memory():
+        raise VolumeError(
+            f"is damaged or too large to unpack into memory: its header asks for "
+            f"{in_words(skip + wanted)}, {in_words(free_memory())} are free"
+        )
     piece = 1 << 24
     held = bytearray()
     while len(held) < skip + wanted:
@@ -234,25 +244,36 @@ def write(path: Path, volume: Volume) -> None:
     volume : Volume
         Voxels of a type that MRC has (int8, int16, uint16, float16, float32).
     """
-    import mrcfile
-    from mrcfile.utils import mode_from_dtype
+    from mrcfile.dtypes import HEADER_DTYPE
+    from mrcfile.utils import machine_stamp_from_byte_order, mode_from_dtype
 
-    with mrcfile.new_mmap(path, volume.shape, mode_from_dtype(np.dtype(volume.data.dtype))) as mrc:
-        total = squares = 0.0
-        low, high = np.inf, -np.inf
+    dtype = np.dtype(volume.data.dtype).newbyteorder("<")
+    header = np.zeros((), HEADER_DTYPE.newbyteorder("<"))
+    header["mode"] = mode_from_dtype(np.dtype(volume.data.dtype))
+    for name, size, step, start in zip(
+        "zyx", volume.shape, volume.voxel_size, volume.origin, strict=True
+    ):
+        header[f"n{name}"] = header[f"m{name}"] = size
+        header["cella"][name] = size * step
+        header["origin"][name] = start
+    for name in ("alpha", "beta", "gamma"):
+        header["cellb"][name] = 90
+    header["mapc"], header["mapr"], header["maps"] = 1, 2, 3
+    header["ispg"], header["nversion"], header["map"] = 1, 20141, b"MAP "
+    header["machst"] = machine_stamp_from_byte_order("<")
+    total = squares = 0.0
+    low, high = np.inf, -np.inf
+    with path.open("wb") as file:
+        # Written, not mapped into memory: on a full disk a map ends the process with a bus error.
+        file.seek(_HEADER_BYTES)
         for box in slabs(volume.shape):
             voxels = volume.read(box)
-            mrc.data[box] = voxels
+            file.write(np.ascontiguousarray(voxels, dtype).data)
             total += float(voxels.sum(dtype=np.float64))
             squares += float(np.square(voxels, dtype=np.float64).sum())
             low, high = min(low, float(voxels.min())), max(high, float(voxels.max()))
-        header = mrc.header
-        mean = total / mrc.data.size
-        header.dmin, header.dmax, header.dmean = low, high, mean
-        header.rms = max(0.0, squares / mrc.data.size - mean**2) ** 0.5
-        header.ispg = 1
-        header.mz = volume.shape[0]
-        header.cella = tuple(
-            size * cells for size, cells in zip(volume.voxel_size, volume.shape, strict=True)
-        )[::-1]
-        header.origin = volume.origin[::-1]
+        count = math.prod(volume.shape)
+        header["dmin"], header["dmax"], header["dmean"] = low, high, total / count
+        header["rms"] = max(0.0, squares / count - (total / count) ** 2) ** 0.5
+        file.seek(0)
+        file.write(header.tobytes())

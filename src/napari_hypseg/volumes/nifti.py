@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from .contents import Contents, usable_size
+from .limits import free_memory, in_words
+from .stored import StoredArray
 from .units import angstroms, in_angstrom
-from .volume import Triple, VolumeError
+from .volume import ArrayLike3D, Triple, VolumeError
 
 __all__ = ["SUFFIXES", "read"]
 
@@ -21,10 +23,10 @@ _GZIP_RATIO = 1032
 def read(path: Path) -> Contents:
     """Voxels of a NIfTI file, its (x, y, z) turned to (z, y, x).
 
-    Uncompressed files are memory-mapped; packed ones, and those whose voxels are to be scaled,
-    are read at once. The voxels stay in the order of the file. A `Volume` knows no rotation, so
-    the origin is the affine's only where the axes of the voxels run along those of the scanner,
-    and zero elsewhere (files from DICOM mostly have x and y reversed).
+    Packed files, and those whose voxels are to be scaled, are read at once; the voxels of others
+    when they are asked for. The voxels stay in the order of the file. A `Volume` knows no
+    rotation, so the origin is the affine's only where the axes of the voxels run along those of
+    the scanner, and zero elsewhere (files from DICOM mostly have x and y reversed).
 
     Parameters
     ----------
@@ -52,6 +54,8 @@ def read(path: Path) -> Contents:
         raise VolumeError(
             f"is cut short: its header asks for {wanted} bytes of voxels, more than it can hold"
         )
+    if packed and wanted > free_memory():
+        raise VolumeError(f"unpacks to {in_words(wanted)}, {in_words(free_memory())} are free")
     remarks = []
     unit = angstroms(header.get_xyzt_units()[0])
     if unit is None:
@@ -59,12 +63,16 @@ def read(path: Path) -> Contents:
         remarks.append("gives no unit of length, its sizes are read as millimetres")
     proxy = image.dataobj
     scaled = proxy.slope != 1 or proxy.inter != 0
-    # Unscaled voxels of an unpacked file come as a memory map.
-    data = image.get_fdata(dtype=np.float32) if scaled else proxy.get_unscaled()
-    data = data.reshape(shape[:3])
+    data: ArrayLike3D
+    if scaled or packed:
+        voxels = image.get_fdata(dtype=np.float32) if scaled else proxy.get_unscaled()
+        data = voxels.reshape(shape[:3]).transpose()
+    else:
+        nx, ny, nz = shape[:3]
+        data = StoredArray(path, header.get_data_dtype(), proxy.offset, (nz, ny, nx))
     affine = image.affine
     x, y, z = (usable_size(in_angstrom(size, unit)) for size in header.get_zooms()[:3])
     origin: Triple = (0.0, 0.0, 0.0)
     if np.allclose(affine[:3, :3], np.diag(header.get_zooms()[:3]), rtol=1e-4, atol=1e-6):
         origin = (affine[2, 3] * unit, affine[1, 3] * unit, affine[0, 3] * unit)
-    return Contents(data.transpose(), (z, y, x), origin, remarks=tuple(remarks))
+    return Contents(data, (z, y, x), origin, remarks=tuple(remarks))

@@ -11,6 +11,7 @@ import numpy as np
 
 from . import hdf5, mrc, nifti, ome_zarr, tiff
 from .contents import Contents
+from .stored import Watched
 from .volume import Source, Triple, Volume, VolumeError
 
 __all__ = ["READABLE_SUFFIXES", "read_volume"]
@@ -73,6 +74,9 @@ def read_volume(
     where = str(path).rstrip("/") or "/"
     given = None if voxel_size is None else _given_size(voxel_size)
     try:
+        file, before = Path(where), None
+        if "://" not in where and file.is_file():
+            before = file.stat()
         contents = _contents(where, dataset, level)
         dtype = np.dtype(contents.data.dtype)
         if dtype.kind not in "biuf" or dtype.itemsize > 8:
@@ -106,9 +110,12 @@ def read_volume(
         position + start * step
         for position, start, step in zip(contents.origin, contents.start, size, strict=True)
     )
+    data = contents.data
+    if before is not None and not isinstance(data, np.ndarray):
+        data = Watched(data, file, before)
     place = where if "://" in where else os.path.abspath(where)
     source = Source(place, dataset, level)
-    return Volume(contents.data, size, (z, y, x), _name(where), source)
+    return Volume(data, size, (z, y, x), _name(where), source)
 
 
 def _contents(where: str, dataset: str | None, level: int) -> Contents:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .contents import Contents, LazyView, Sizes, depth_axes, usable_size
+from .stored import StoredArray
 from .units import angstroms
 from .volume import Triple, Volume, VolumeError, slabs
 
@@ -27,7 +28,7 @@ _PRINTING_DPI = (1, 72, 96, 100, 150, 200, 300, 600)
 def read(path: Path) -> Contents:
     """Voxels, voxel size and origin of a TIFF stack.
 
-    Uncompressed contiguous stacks are memory-mapped, others are decoded page by page when read.
+    Voxels are read when they are asked for, those of packed stacks decoded page by page.
     The voxel size comes from the OME-XML, from ImageJ's calibration (whose spacing is 1 unit
     where it is left out), or from the resolution tags, which know y and x only. The origin is
     the position of the first plane in the OME-XML.
@@ -55,19 +56,21 @@ def read(path: Path) -> Contents:
         if "z" in names and not one_slice and "z" not in series.axes.lower():
             names, shape = series.axes.lower(), series.shape
         axes = depth_axes(names, shape, depth="ziq")
-        mapped = series.dataoffset is not None
-        if not mapped:
+        start, dtype = series.dataoffset, f"{tif.byteorder}{series.dtype.char}"
+        if start is None:
             _check_length(series, path.stat().st_size)
     # An offset beyond the end means that pages are lost; other faults can be lived with.
     lost = [complaint for complaint in complaints if "offset" in complaint]
     if lost:
         raise VolumeError(f"is damaged: {lost[0]}")
     remarks = tuple(f"has a fault: {complaint}" for complaint in complaints[:1])
-    if mapped:
-        # All other axes have length 1, so they can be dropped without a copy.
-        others = tuple(axis for axis in range(len(shape)) if axis not in axes)
-        data = tifffile.memmap(path, mode="r").reshape(shape).transpose(others + axes)
-        return Contents(data.reshape(data.shape[-3:]), sizes, origin, remarks=remarks)
+    if start is not None:
+        # All other axes have length 1, so they don't show in the file.
+        inside = sorted(axes)
+        z, y, x = (inside.index(axis) for axis in axes)
+        first, second, third = (shape[axis] for axis in inside)
+        stored = StoredArray(path, dtype, start, (first, second, third), (z, y, x))
+        return Contents(stored, sizes, origin, remarks=remarks)
     view = _decoded(path, axes, squeezed=len(shape) == 3)
     return Contents(view, sizes, origin, remarks=remarks)
 

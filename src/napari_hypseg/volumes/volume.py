@@ -10,6 +10,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from napari_hypseg.jobs import Job, Progress, finish
+
 __all__ = ["ArrayLike3D", "Box", "Source", "Volume", "VolumeError", "slabs"]
 
 Box = tuple[slice, slice, slice]
@@ -129,22 +131,45 @@ class Volume:
             )
         start = [span[0] for span in spans]
         z, y, x = (o + s * v for o, s, v in zip(self.origin, start, self.voxel_size, strict=True))
-        inside = tuple(slice(span[0], span[1]) for span in spans)
+        inside = (slice(*spans[0][:2]), slice(*spans[1][:2]), slice(*spans[2][:2]))
         source = self.source
         if source is not None:
             # A part of a part lies in the file's volume, too.
             base = [s.start for s in source.box or (slice(0, 0),) * 3]
             bz, by, bx = (slice(b + s.start, b + s.stop) for b, s in zip(base, inside, strict=True))
             source = replace(source, box=(bz, by, bx))
-        return replace(self, data=self.data[inside], origin=(z, y, x), source=source)
+        lazy = not isinstance(self.data, np.ndarray)
+        data = _Part(self.data, inside) if lazy else self.data[inside]
+        return replace(self, data=data, origin=(z, y, x), source=source)
 
     def fingerprint(self) -> str:
         """Hash of the voxels, their type and shape (not of name or place), 16 hex digits."""
+        return finish(self.fingerprint_job())
+
+    def fingerprint_job(self) -> Job[str]:
+        """The generator twin of `fingerprint`."""
         digest = hashlib.blake2b(digest_size=8)
         digest.update(f"{self.shape}{np.dtype(self.data.dtype).newbyteorder('=').str}".encode())
         for box in slabs(self.shape):
+            yield Progress("reading the volume", box[0].start, self.shape[0])
             digest.update(np.ascontiguousarray(self.read(box)).data)
         return digest.hexdigest()
+
+
+class _Part:
+    """A box of a lazy array, as lazy as the array."""
+
+    def __init__(self, data: ArrayLike3D, box: Box) -> None:
+        self._data, self._spans = data, [range(s.start, s.stop) for s in box]
+        self.shape = tuple(map(len, self._spans))
+        self.dtype = data.dtype
+
+    def __getitem__(self, key: Box) -> Any:
+        inside = (span[part] for span, part in zip(self._spans, key, strict=True))
+        # Stops before the first voxel, where a step runs backwards, are written as None.
+        return self._data[
+            tuple(slice(r.start, r.stop if r.stop >= 0 else None, r.step) for r in inside)
+        ]
 
 
 def slabs(shape: tuple[int, int, int], voxels: int = 1 << 24) -> Iterator[Box]:

@@ -16,7 +16,7 @@ __all__ = ["LayerData", "layer_of", "place_of", "volume_of"]
 LayerData = tuple[Any, dict[str, Any], Literal["image", "labels"]]
 
 # Bytes up to which a volume is read at once; larger ones stay on disk.
-_AT_ONCE = 1 << 30
+_AT_ONCE = 1 << 27
 # Planes that are read together of what stays on disk.
 _PLANES = 16
 
