@@ -257,14 +257,17 @@ def train(
     Example: hypseg train tomo1.mrc tomo2.mrc --model cells.hypseg
     """
     from napari_hypseg.training import train_job
+    from napari_hypseg.volumes.atomic import locked
 
     read = [_open(path, dataset, level, voxel_size) for path in volumes]
     checkpoint = model.with_name(f".{model.name}.training")
-    trained = _drive(
-        train_job(read, preset=preset, steps=steps, seed=seed, device=device, checkpoint=checkpoint)
+    job = train_job(
+        read, preset=preset, steps=steps, seed=seed, device=device, checkpoint=checkpoint
     )
-    trained.save(model)
-    checkpoint.unlink(missing_ok=True)
+    with locked(model.parent, model.name):
+        trained = _drive(job)
+        trained.save(model)
+        checkpoint.unlink(missing_ok=True)
     summary = trained.training
     loss = summary["loss"][-1]
     result = {"model": str(model), "preset": preset, "seconds": summary["seconds"], "loss": loss}

@@ -21,6 +21,7 @@ from napari_hypseg.discovery.record import record
 from napari_hypseg.discovery.slices import Picture, Plane, planes
 from napari_hypseg.latents import Latents
 from napari_hypseg.model import Model
+from napari_hypseg.volumes.atomic import replacing
 from napari_hypseg.volumes.volume import Volume
 
 __all__ = ["write_report"]
@@ -133,13 +134,8 @@ def write_report(
         page = _page(volume.name, levels, chosen, _store(cuts), body)
         if len(page.encode()) <= _MOST_BYTES:
             break
-    path = Path(path)
-    part = path.with_name(f".{path.name}.part")
-    try:
-        part.write_text(page, encoding="utf-8")
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    with replacing(Path(path)) as fresh:
+        fresh.write_text(page, encoding="utf-8")
 
 
 def _levels(ks: Sequence[int]) -> list[int]:

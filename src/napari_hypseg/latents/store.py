@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy.typing as npt
 import zarr
 import zarr.codecs
 
+from napari_hypseg.volumes.atomic import remove
 from napari_hypseg.volumes.volume import Volume, VolumeError
 
 __all__ = ["Latents", "open_latents"]
@@ -140,7 +140,7 @@ def open_latents(
             for left in path.rglob("*.partial"):
                 left.unlink()
         if array is None:
-            shutil.rmtree(path)
+            remove(Path(path))
     if array is None:
         array = zarr.create_array(
             zarr.storage.MemoryStore() if path is None else path,

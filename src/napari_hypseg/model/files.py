@@ -17,6 +17,7 @@ from torch import Tensor
 
 from napari_hypseg.model.config import ModelConfig
 from napari_hypseg.model.vae import VAE
+from napari_hypseg.volumes.atomic import replacing
 
 __all__ = ["Model", "ModelError", "load_model", "load_tensors", "save_model", "save_tensors"]
 
@@ -73,16 +74,13 @@ def save_tensors(
         If the file can't be written; what was there before stays.
     """
     path = Path(path)
-    part = path.with_name(f".{path.name}.part")
     text = json.dumps(metadata, allow_nan=False)
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     try:
-        save_file(plain, part, {_KEY: text, "checksum": _hash(text, plain)})
-        os.replace(part, path)
+        with replacing(path) as fresh:
+            save_file(plain, fresh, {_KEY: text, "checksum": _hash(text, plain)})
     except SafetensorError as error:
         raise OSError(f"{path}: can't write the file: {error}") from None
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def load_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:

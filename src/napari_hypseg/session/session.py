@@ -6,7 +6,6 @@ import importlib.metadata
 import json
 import os
 import platform
-import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -22,6 +21,7 @@ from napari_hypseg.latents import Latents, embed_job
 from napari_hypseg.model import Model, ModelError, load_model
 from napari_hypseg.training import is_trained_so, train_job
 from napari_hypseg.volumes import Box, Volume, write_labels
+from napari_hypseg.volumes.atomic import locked, remove, replacing
 
 __all__ = ["FORMATS", "Session"]
 
@@ -83,8 +83,8 @@ class Session:
         """
         path, checkpoint = self.folder / "model.hypseg", self.folder / "training.part"
         self.run["training"] = {"preset": preset, "seed": seed, "device": device}
-        model = _model_of(path)
-        with self._timed("training"):
+        with locked(self.folder), self._timed("training"):
+            model = _model_of(path)
             if model is None or not is_trained_so(
                 model, [self.volume], preset=preset, steps=steps, seed=seed
             ):
@@ -93,7 +93,7 @@ class Session:
                     checkpoint=checkpoint,
                 )  # fmt: skip
                 model.save(path)
-        checkpoint.unlink(missing_ok=True)
+            checkpoint.unlink(missing_ok=True)
         self.run["training"] |= {
             "steps": model.training["settings"]["steps"],
             "device": model.training["device"],
@@ -106,7 +106,8 @@ class Session:
         path = self.folder / "model.hypseg"
         kept = _model_of(path)
         if kept is None or kept.fingerprint() != model.fingerprint():
-            model.save(path)
+            with locked(self.folder):
+                model.save(path)
         if self.model is not None and self.model.fingerprint() != model.fingerprint():
             # Points of another model say nothing about this one's.
             self.latents = self.clustering = None
@@ -127,7 +128,7 @@ class Session:
             "stride": stride,
             "device": device,
         }
-        with self._timed("mapping"):
+        with locked(self.folder), self._timed("mapping"):
             latents = yield from embed_job(
                 self.model, self.volume, box=box, stride=stride, device=device,
                 store=self.folder / f"latents{'' if stride == 1 else f'_stride{stride}'}.zarr",
@@ -143,7 +144,7 @@ class Session:
         if self.latents is None:
             raise ValueError("map the voxels before clustering them")
         self.run["clustering"] = {"tree": tree, "smoothing": smoothing, "seed": seed}
-        with self._timed("clustering"):
+        with locked(self.folder), self._timed("clustering"):
             self.clustering = yield from cluster_job(
                 self.latents, tree=tree, smoothing=smoothing, seed=seed,
                 store=self.folder / "smoothed.zarr",
@@ -173,25 +174,26 @@ class Session:
                 f"{self.volume.name}: there are only {self.clustering.most} clusters to find here"
             )
         like, suffix, paths = self.latents.as_volume(), FORMATS[format], []
-        with self._timed("writing"):
-            for done, k in enumerate(ks):
-                yield Progress("writing labels", done, len(ks) + 1)
-                paths.append(self.folder / f"labels_k{k:02d}{suffix}")
-                write_labels(paths[-1], self.clustering.labels(k), like)
-            if isinstance(self.clustering, TreeClustering):
-                write_labels(self.folder / f"leaves{suffix}", self.clustering.leaves, like)
-            _write_json(self.folder / "tree.json", self.clustering.to_dict())
-        for name in self._written() - {p.name for p in paths}:
-            _remove(self.folder / name)
-        self.run["labels"] = {"k": list(ks), "files": [p.name for p in paths]}
-        self.run["peak_memory_gb"] = _peak_memory()
-        yield Progress("writing the report", len(ks), len(ks) + 1)
-        write_report(
-            self.folder / "report.html", volume=self.volume, clustering=self.clustering,
-            model=self.model, ks=ks, run=self.run, latents=self.latents,
-        )  # fmt: skip
-        _write_json(self.folder / "run.json", self.run)
-        yield Progress("writing the report", len(ks) + 1, len(ks) + 1)
+        with locked(self.folder):
+            with self._timed("writing"):
+                for done, k in enumerate(ks):
+                    yield Progress("writing labels", done, len(ks) + 1)
+                    paths.append(self.folder / f"labels_k{k:02d}{suffix}")
+                    write_labels(paths[-1], self.clustering.labels(k), like)
+                if isinstance(self.clustering, TreeClustering):
+                    write_labels(self.folder / f"leaves{suffix}", self.clustering.leaves, like)
+                _write_json(self.folder / "tree.json", self.clustering.to_dict())
+            for name in self._written() - {p.name for p in paths}:
+                remove(self.folder / name)
+            self.run["labels"] = {"k": list(ks), "files": [p.name for p in paths]}
+            self.run["peak_memory_gb"] = _peak_memory()
+            yield Progress("writing the report", len(ks), len(ks) + 1)
+            write_report(
+                self.folder / "report.html", volume=self.volume, clustering=self.clustering,
+                model=self.model, ks=ks, run=self.run, latents=self.latents,
+            )  # fmt: skip
+            _write_json(self.folder / "run.json", self.run)
+            yield Progress("writing the report", len(ks) + 1, len(ks) + 1)
         return paths
 
     def _written(self) -> set[str]:
@@ -217,17 +219,10 @@ def _model_of(path: Path) -> Model | None:
         return None
 
 
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
 def _write_json(path: Path, values: dict[str, Any]) -> None:
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(json.dumps(values, indent=1, allow_nan=False) + "\n")
-    os.replace(part, path)
+    text = json.dumps(values, indent=1, allow_nan=False) + "\n"
+    with replacing(path) as fresh:
+        fresh.write_text(text)
 
 
 def _versions() -> dict[str, str]:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import uuid
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import mrc, ome_zarr, tiff
+from .atomic import replacing
 from .volume import ArrayLike3D, Volume, VolumeError, slabs
 
 __all__ = ["WRITABLE_SUFFIXES", "write_image", "write_labels"]
@@ -151,45 +148,17 @@ def _as_type(volume: Volume, name: str) -> Volume:
 
 
 def _write(path: Path, kind: str, volume: Volume, *, labels: bool) -> None:
-    def make(target: Path) -> None:
-        if kind == ".mrc":
-            mrc.write(target, volume)
-        elif kind == ".tif":
-            tiff.write(target, volume)
-        else:
-            ome_zarr.write(target, volume, labels=labels)
-
     if path.is_dir() and kind != ".zarr":
         raise VolumeError(f"{path}: is a folder")
     if path.is_dir() and not any((path / n).exists() for n in ("zarr.json", ".zgroup", ".zarray")):
         raise VolumeError(f"{path}: is a folder that holds something else than Zarr")
     try:
-        _swap_in(path, make)
+        with replacing(path) as fresh:
+            if kind == ".mrc":
+                mrc.write(fresh, volume)
+            elif kind == ".tif":
+                tiff.write(fresh, volume)
+            else:
+                ome_zarr.write(fresh, volume, labels=labels)
     except OSError as error:
         raise VolumeError(f"{path}: can't be written, {error.strerror or error}") from error
-
-
-def _swap_in(path: Path, make: Callable[[Path], None]) -> None:
-    """Make a file or folder under a temporary name beside ``path``, then put it there."""
-    token = uuid.uuid4().hex[:8]
-    fresh = path.with_name(f".{path.name}.{token}.new")
-    stale = path.with_name(f".{path.name}.{token}.old")
-    try:
-        make(fresh)
-        # A folder can't be replaced in one step, so the old one steps aside for the new.
-        if path.is_dir():
-            os.replace(path, stale)
-        os.replace(fresh, path)
-    except BaseException:
-        if stale.exists() and not path.exists():
-            os.replace(stale, path)
-        _remove(fresh)
-        raise
-    _remove(stale)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
