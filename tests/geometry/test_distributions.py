@@ -214,3 +214,41 @@ def test_bad_widths_and_dimensions_are_refused():
         RiemannianNormal(torch.zeros(1), torch.tensor(1.0))
     with pytest.raises(ValueError, match="positive"):
         RiemannianNormal(torch.zeros(2), torch.tensor(0.0))
+
+
+@pytest.mark.parametrize(("d", "mu", "sigma", "c"), CASES)
+def test_log_ratio_is_that_of_the_two_densities(d, mu, sigma, c):
+    mu = torch.tensor(mu, dtype=torch.float64) / math.sqrt(c)
+    sigmas = sigma * torch.linspace(0.8, 1.2, d, dtype=torch.float64)
+    wrapped = WrappedNormal(mu, sigmas, c)
+    z, ratio = wrapped.rsample_with_log_ratio(200, torch.Generator().manual_seed(d))
+    standard = WrappedNormal(torch.zeros(d, dtype=torch.float64), torch.ones(d).double(), c)
+    torch.testing.assert_close(ratio, wrapped.log_prob(z) - standard.log_prob(z))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("far", [0.0, 1.0, 5.0, 12.0])
+@pytest.mark.parametrize("width", [1e-4, 1.0, 30.0, 1e4])
+def test_log_ratio_beyond_the_points_that_numbers_can_tell(dtype, far, width):
+    mu = exp0(far / 2 * torch.tensor([0.6, 0.8], dtype=dtype)).requires_grad_()
+    sigma = torch.full((2,), width, dtype=dtype, requires_grad=True)
+    _, ratio = WrappedNormal(mu, sigma).rsample_with_log_ratio(20, torch.Generator().manual_seed(1))
+    noise = torch.randn((20, 2), generator=torch.Generator().manual_seed(1), dtype=dtype)
+    with mpmath.workdps(60):
+        at = [mpmath.mpf(v) for v in mu.detach().tolist()]
+        square = at[0] ** 2 + at[1] ** 2
+        for drawn, found in zip(noise.double().tolist(), ratio.tolist(), strict=True):
+            v = [mpmath.mpf(float(sigma.detach()[0])) * mpmath.mpf(n) for n in drawn]
+            r = mpmath.sqrt(v[0] ** 2 + v[1] ** 2)
+            along = 2 * (at[0] * v[0] + at[1] * v[1]) * mpmath.sinh(r) / r
+            rho = mpmath.acosh(((1 + square) * mpmath.cosh(r) + along) / (1 - square))
+            expected = (
+                (rho**2 - mpmath.mpf(drawn[0]) ** 2 - mpmath.mpf(drawn[1]) ** 2) / 2
+                + mpmath.log(mpmath.sinh(rho) / rho) - mpmath.log(mpmath.sinh(r) / r)
+                - 2 * mpmath.log(float(sigma.detach()[0]))
+            )  # fmt: skip
+            near = 2e-3 if dtype == torch.float32 else 1e-8
+            assert found == pytest.approx(float(expected), rel=near, abs=near)
+    ratio.sum().backward()
+    assert mu.grad.isfinite().all()
+    assert sigma.grad.isfinite().all()

@@ -16,6 +16,10 @@ from napari_hypseg.geometry.ball import conformal_factor, distance, expmap, logm
 
 __all__ = ["RiemannianNormal", "WrappedNormal"]
 
+# Of a hyperbolic sine and the cosine the difference is nothing from here on, and in float32 both
+# are far from overflow.
+_STRAIGHT = 40.0
+
 
 class WrappedNormal:
     """A normal distribution in the tangent space at mu, laid onto the ball by the exponential map.
@@ -66,14 +70,16 @@ class WrappedNormal:
         noise = _noise((n, *self.mu.shape), self.mu, generator)
         return _leave(self.mu, self.sigma * noise, self.c)
 
-    def rsample_with_log_prob(
+    def rsample_with_log_ratio(
         self, n: int, generator: Generator | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Draws as of `rsample`, and the log of the density at each.
+        """Draws as of `rsample`, and the log of the density at each over that of the standard one.
 
-        The density comes from the tangent vectors that were drawn. `log_prob` would have to find
-        them again from the points, and near the rim rounding moves a point by more than a narrow
-        distribution is wide.
+        The mean of the ratio to the standard wrapped normal at the centre (sigma 1) estimates
+        the Kullback-Leibler divergence between the two. Both densities come from the tangent
+        vectors that were drawn, not from the points: near the rim rounding moves a point by more
+        than a narrow distribution is wide, and no point is as far out as a wide one's draws. A
+        network that is trained on such a ratio finds both, and makes it as small as it likes.
 
         Parameters
         ----------
@@ -85,15 +91,17 @@ class WrappedNormal:
         Returns
         -------
         points : Tensor, shape (n, ..., d)
-        log_density : Tensor, shape (n, ...)
+        log_ratio : Tensor, shape (n, ...)
         """
         noise = _noise((n, *self.mu.shape), self.mu, generator)
         velocity = self.sigma * noise
-        log_normal = -(0.5 * noise.square() + self.sigma.log() + 0.5 * math.log(2.0 * math.pi))
         # The length's gradient is not finite at zero; a sigma of 1e-5 comes near.
-        far = (self.c * velocity.square().sum(-1)).clamp_min(1e-30).sqrt()
-        log_volume = (self.mu.shape[-1] - 1) * _log_sinh_ratio(far)
-        return _leave(self.mu, velocity, self.c), log_normal.sum(-1) - log_volume
+        length = (self.c * velocity.square().sum(-1)).clamp_min(1e-30).sqrt()
+        reach = _distance_to_centre(self.mu, velocity, length, self.c)
+        log_normal = 0.5 * (reach.square() / self.c - noise.square().sum(-1))
+        log_volume = _log_sinh_ratio(reach) - _log_sinh_ratio(length)
+        log_ratio = log_normal + (self.mu.shape[-1] - 1) * log_volume - self.sigma.log().sum(-1)
+        return _leave(self.mu, velocity, self.c), log_ratio
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Log of the density at ``z`` with respect to the Riemannian volume.
@@ -247,6 +255,21 @@ def _noise(shape: tuple[int, ...], like: Tensor, generator: Generator | None) ->
 def _leave(mu: Tensor, velocity: Tensor, c: float) -> Tensor:
     """Go from mu by a velocity whose norm is the hyperbolic distance to cover."""
     return expmap(mu, velocity / conformal_factor(mu, c).unsqueeze(-1), c)
+
+
+def _distance_to_centre(mu: Tensor, velocity: Tensor, length: Tensor, c: float) -> Tensor:
+    """Distance, times sqrt(c), between the centre and the point that `_leave` goes to.
+
+    By the hyperbolic law of cosines, so that it may be larger than any of a point of the ball in
+    floating-point numbers; ``length`` is that of the velocity, times sqrt(c).
+    """
+    # Beyond, a geodesic gains as much distance to the centre as it is long.
+    near = length.clamp_max(_STRAIGHT)
+    square = c * mu.square().sum(-1)
+    gap = (1 - square).clamp_min(torch.finfo(mu.dtype).eps)
+    along = c * (mu * velocity).sum(-1) * torch.sinh(near) / length
+    cosh = ((1 + square) * torch.cosh(near) + 2 * along) / gap
+    return 2 * torch.asinh((0.5 * (cosh - 1)).clamp_min(1e-30).sqrt()) + (length - near)
 
 
 def _log_sinh_ratio(x: Tensor) -> Tensor:

@@ -186,17 +186,13 @@ class VAE(nn.Module):
         """
         mean, sigma = posterior
         if self.config.geometry == "hyperbolic":
-            prior = Posterior(torch.zeros_like(mean[:1]), torch.ones_like(sigma[:1]))
-            samples, log_q = self._wrapped(posterior).rsample_with_log_prob(count, generator)
-            return samples, log_q - self._wrapped(prior).log_prob(samples)
+            normal = WrappedNormal(mean, sigma, c=self.config.curvature)
+            return normal.rsample_with_log_ratio(count, generator)
         noise = torch.randn(
             (count, *mean.shape), generator=generator, device=mean.device, dtype=mean.dtype
         )
         samples = mean + sigma * noise
         return samples, (0.5 * (samples.square() - noise.square()) - sigma.log()).sum(-1)
-
-    def _wrapped(self, posterior: Posterior) -> WrappedNormal:
-        return WrappedNormal(posterior.mean, posterior.sigma, c=self.config.curvature)
 
     def distance(self, x: Tensor, y: Tensor) -> Tensor:
         """Distance of latent points of shape (..., d), in the latent space's own geometry."""
