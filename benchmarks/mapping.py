@@ -17,7 +17,7 @@ from napari_hypseg.model import VAE, get_preset
 from napari_hypseg.training import select_device
 
 ROUNDS = 7
-PATCHES = 2048
+PATCHES = 1024
 
 
 def unfolded(network: VAE, patches: torch.Tensor) -> torch.Tensor:

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch.nn.functional import interpolate
 
-from napari_hypseg.latents.folded import compile_encoder
+from napari_hypseg.latents import folded
+from napari_hypseg.latents.folded import compile_encoder, multiply_adds
 from napari_hypseg.model import VAE, ModelConfig, Preset, TrainingConfig
 from napari_hypseg.training import train
 from napari_hypseg.volumes.volume import Volume
@@ -55,6 +56,54 @@ def test_random_weights(patch_size, options):
     assert got.dtype == torch.float32
     assert float(expected.std()) > 0.1
     torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("call", [0, 300, 3000, 10**9])
+def test_every_way_to_cut_gives_the_same_points(monkeypatch, call):
+    monkeypatch.setitem(folded._CALL, torch.float32, call)
+    network = _network(ModelConfig())
+    patches = _patches(5)
+    with torch.inference_mode():
+        got = compile_encoder(network, CPU)(patches)
+    torch.testing.assert_close(got, _unfolded(network, patches), rtol=1e-5, atol=1e-5)
+
+
+def test_leaves_out_what_the_kernels_do_not_reach(monkeypatch):
+    network = _network(ModelConfig())
+    whole = 125 * 2000 + 2000 * 864 + 864 * 512 + 512 * 128 + 128 * 2
+    assert multiply_adds(network) < 0.55 * whole
+    monkeypatch.setitem(folded._CALL, torch.float32, 10**9)
+    assert multiply_adds(network) == whole
+    # With calls for nothing, what is left of the convolutions is what their kernels reach: along
+    # an axis, outputs see 3 + 5 + 3 of 5 inputs, and then 3 + 3 of 3.
+    monkeypatch.setitem(folded._CALL, torch.float32, 0)
+    reached = multiply_adds(network) - (128 * 2 + 128 * 64 * 8 + 6**3 * 32 * 64 + 11**3 * 16 * 32)
+    # Resized voxels that the first layer's outputs see lie between 2, 3, 4, 4 and 3 of 5 voxels.
+    assert reached == 16**3 * 16
+
+
+def test_bfloat16_is_close():
+    network = _network(ModelConfig())
+    patches = _patches(5, 500)
+    with torch.inference_mode():
+        exact, rough = (
+            compile_encoder(network, CPU, t)(patches) for t in (torch.float32, torch.bfloat16)
+        )
+    assert rough.dtype == torch.float32
+    assert float(exact.std()) > 0.1
+    assert 0 < float((rough - exact).abs().max()) < 0.1
+    assert float((rough - exact).abs().mean()) < 0.01
+
+
+def test_calls_do_not_share_their_results():
+    encode = compile_encoder(_network(ModelConfig()), CPU)
+    with torch.inference_mode():
+        first = encode(_patches(5))
+        kept = first.clone()
+        encode(-_patches(5))
+        few = encode(_patches(5)[:7])
+    assert torch.equal(first, kept)
+    torch.testing.assert_close(few, first[:7])
 
 
 def test_trained_weights(small_volume: Volume):

@@ -23,7 +23,7 @@ __all__ = ["embed", "embed_job"]
 
 # Patches in one call of the encoder: large enough for the matrix products to run at full speed,
 # small enough for their results to stay in the processor's cache (or to fill a GPU).
-_BLOCK = {"cpu": 2048, "cuda": 65_536, "mps": 16_384}
+_BLOCK = {"cpu": 1024, "cuda": 65_536, "mps": 16_384}
 _REPORT_EVERY = 0.1
 
 
