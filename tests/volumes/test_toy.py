@@ -10,12 +10,12 @@ import pytest
 from scipy import ndimage
 
 from napari_hypseg.volumes import toy as toys
-from napari_hypseg.volumes.toy import Shape, make_toy
+from napari_hypseg.volumes.toy import PARENTS, Shape, make_toy, toy_seeds
 from napari_hypseg.volumes.toy_cell import LEVEL_2
 from napari_hypseg.volumes.toy_noise import frequencies, pink_noise, smooth_field
 
 SEEDS = range(12)
-SMALL = ("regular", "irregular")
+SMALL = ("regular", "irregular", "texture")
 make = cache(make_toy)
 
 
@@ -31,9 +31,13 @@ def checksum(toy):
 @pytest.mark.parametrize(
     ("kind", "seed", "expected"),
     [
-        ("regular", 0, "21bfaabbdc683220"),
-        ("regular", 7, "6072a1e05a6cb5e4"),
-        ("irregular", 0, "5dc3fe4ce771a903"),
+        ("regular", 0, "e9d9e1930a4d5038"),
+        ("regular", 7, "cbd4323c458629da"),
+        ("irregular", 0, "bba3e7c093506d5a"),
+        ("texture", 0, "76283410d4ec49d6"),
+        ("regular", 119, "de4f1bbd82c8a832"),
+        ("irregular", 119, "8bf7026d19fb2b31"),
+        ("texture", 119, "be4301fed5d19a20"),
         ("cell", 0, "2a9125e40bf8ebf4"),
     ],
 )
@@ -151,6 +155,46 @@ def test_the_largest_contents_fit_into_the_smallest_parent(first, second, parent
         assert (room[other]).all()
 
 
+def test_every_shape_stands_out_from_its_parent():
+    colours = np.array([toys._colours(np.random.default_rng(seed)) for seed in range(2000)])
+    around = np.column_stack([np.zeros(2000), colours])[:, np.array(PARENTS) + 1]
+    assert np.abs(colours - around).min() >= 0.75
+    # Drawn again, not pushed away: what is left is the normal distribution with a gap.
+    assert np.mean(np.abs(colours[:, 0]) > 1) == pytest.approx(0.3173 / 0.4533, abs=0.03)
+
+
+def test_all_means_are_equal_in_texture_only_volumes():
+    seen = []
+    for seed in range(30):
+        toy = make("texture", seed=seed)
+        voxels, fine = toy.volume.read().astype(float), toy.levels[2]
+        regular = make("regular", seed=seed)
+        assert np.array_equal(fine, regular.levels[2])
+        background = regular.levels[0] == 0
+        assert np.array_equal(voxels[background], regular.volume.read()[background])
+        noise = toys.NOISE * pink_noise(_after_layout(seed), (50, 50, 50))
+        means = [abs((voxels - noise)[fine == value].mean()) for value in range(8)]
+        assert max(means) < 1e-6
+        seen.append((voxels - noise)[fine == 1].std())
+    assert np.mean(seen) == pytest.approx(0.75 / np.sqrt(2), abs=0.01)
+
+
+def _after_layout(seed):
+    """The generator as it is before the noise is drawn."""
+    rng = np.random.Generator(np.random.PCG64(seed))
+    shapes = len(toys._layout(rng))
+    toys._colours(rng)
+    rng.permutation(shapes), rng.permutation(shapes)
+    rng.standard_normal((shapes, 3)), rng.random(shapes)
+    return rng
+
+
+def test_splits_are_80_20_20_and_apart():
+    splits = [toy_seeds(split) for split in ("train", "validation", "test")]
+    assert [len(split) for split in splits] == [80, 20, 20]
+    assert sorted(seed for split in splits for seed in split) == list(range(120))
+
+
 def test_hollow_means_a_lumen_half_way_to_the_cell():
     differences = []
     for seed in range(30):
@@ -241,5 +285,7 @@ def test_cell_misses_the_wedge_about_y():
 
 
 def test_unknown_kind_is_refused_in_one_sentence():
-    with pytest.raises(ValueError, match="no toy volume 'round', only regular, irregular and cell"):
+    with pytest.raises(
+        ValueError, match="no toy volume 'round', only regular, irregular, texture and cell"
+    ):
         make_toy("round")

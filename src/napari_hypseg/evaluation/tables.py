@@ -1,0 +1,146 @@
+"""The tables of the benchmark, made from its cells: one for people, one for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_hypseg.volumes.atomic import replacing
+
+__all__ = ["read_cells", "summarise", "write_tables"]
+
+Cell = dict[str, Any]
+Row = dict[str, Any]
+
+MODES = {
+    "untrained": "Without training",
+    "inductive": "Inductive: trained on other volumes",
+    "transductive": "Transductive: trained on the volume itself",
+}
+LEVEL_SCORES = {
+    "dice": "Dice, all classes (the protocol of CIHS)",
+    "dice_foreground": "Dice without the background",
+    "dice_objects": "Dice of the objects only",
+    "rand": "Adjusted Rand index",
+    "voi_split": "Variation of information, split [bits]",
+    "voi_merge": "Variation of information, merge [bits]",
+    "hausdorff_average": "Hausdorff, average [nm]",
+    "hausdorff_95": "Hausdorff, 95 % [nm]",
+}
+CLASS_SCORES = {
+    "dice": "Dice of the best label",
+    "dice_matched": "Dice of the matched label",
+    "rand": "Adjusted Rand index",
+    "hausdorff_average": "Hausdorff, average [nm]",
+    "hausdorff_95": "Hausdorff, 95 % [nm]",
+}
+
+
+def read_cells(folder: Path) -> list[Cell]:
+    """All cells of a folder; one that is damaged is left out, since it will be run again."""
+    cells = []
+    for path in sorted((folder / "cells").glob("*.json")):
+        try:
+            cells.append(json.loads(path.read_text()))
+        except ValueError:
+            continue
+    return cells
+
+
+def summarise(cells: Sequence[Cell], order: Iterable[str]) -> list[Row]:
+    """One row for each mode and method.
+
+    Each score is averaged over the volumes of a seed first; ``mean`` and ``sd`` are those of the
+    seeds, as in the papers ("four independent runs"); ``sd`` is None with one seed only.
+    """
+    rows = []
+    for mode in MODES:
+        for name in order:
+            mine = [c for c in cells if c["method"] == name and c["mode"] == mode]
+            if not mine:
+                continue
+            good = [c for c in mine if "scores" in c]
+            seeds = sorted({c["seed"] for c in good})
+            row: Row = {
+                "mode": mode,
+                "method": name,
+                "title": mine[0]["title"],
+                "seeds": len(seeds),
+                "volumes": len({c["volume"] for c in good}),
+                "errors": sorted({c["error"] for c in mine if "error" in c}),
+                "fit_seconds": _mean([c["fit_seconds"] for c in good]),
+                "seconds": _mean([c["seconds"] for c in good]),
+                "scores": {},
+            }
+            questions = list(good[0]["scores"]) if good else []
+            for question in questions:
+                row["scores"][question] = {}
+                for score in good[0]["scores"][question]:
+                    means = [
+                        _mean([c["scores"][question][score] for c in good if c["seed"] == seed])
+                        for seed in seeds
+                    ]
+                    known = [m for m in means if m is not None]
+                    row["scores"][question][score] = {
+                        "mean": _mean(known),
+                        "sd": float(np.std(known, ddof=1)) if len(known) > 1 else None,
+                    }
+            rows.append(row)
+    return rows
+
+
+def write_tables(folder: Path, name: str, order: Iterable[str]) -> None:
+    """Write ``table.json`` and ``table.md`` of all cells that are there."""
+    rows = summarise(read_cells(folder), order)
+    with replacing(folder / "table.json") as path:
+        path.write_text(json.dumps({"data": name, "rows": rows}, indent=1, allow_nan=False))
+    with replacing(folder / "table.md") as path:
+        path.write_text("\n".join(_lines(name, rows)) + "\n")
+
+
+def _lines(name: str, rows: Sequence[Row]) -> list[str]:
+    lines = [
+        f"# Benchmark: {name}", "",
+        "Mean over the test volumes; with several seeds, mean and standard deviation of the "
+        "seeds' means.",
+    ]  # fmt: skip
+    good = [row for row in rows if row["scores"]]
+    questions = list(good[0]["scores"]) if good else []
+    by_level = bool(questions) and questions[0].startswith("level")
+    titles = LEVEL_SCORES if by_level else CLASS_SCORES
+    for mode, heading in MODES.items():
+        mine = [row for row in good if row["mode"] == mode]
+        if not mine:
+            continue
+        lines += ["", f"## {heading}"]
+        for score, title in titles.items():
+            lines += ["", f"### {title}", ""]
+            lines.append(f"| method | {' | '.join(questions)} | seeds | volumes | fit | a volume |")
+            lines.append("|---" * (len(questions) + 5) + "|")
+            for row in mine:
+                values = [_figure(row["scores"][q].get(score)) for q in questions]
+                lines.append(
+                    f"| {row['title']} | {' | '.join(values)} | {row['seeds']} | {row['volumes']} "
+                    f"| {row['fit_seconds']:.0f} s | {row['seconds']:.0f} s |"
+                )
+    failed = [row for row in rows if row["errors"]]
+    if failed:
+        lines += ["", "## Failed", ""]
+        lines += [f"- {r['title']} ({r['mode']}): {'; '.join(r['errors'])}" for r in failed]
+    return lines
+
+
+def _figure(value: dict[str, float | None] | None) -> str:
+    if value is None or value["mean"] is None:
+        return "-"
+    text = f"{value['mean']:.3f}"
+    return text if value["sd"] is None else f"{text} ± {value['sd']:.3f}"
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
