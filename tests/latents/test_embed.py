@@ -14,7 +14,7 @@ import zarr
 from torch.nn.functional import interpolate
 
 from napari_hypseg.jobs import finish
-from napari_hypseg.latents import embed, embed_job, open_latents, store
+from napari_hypseg.latents import coarse_to_fine_job, embed, embed_job, open_latents, store
 from napari_hypseg.model import VAE, Model, ModelConfig
 from napari_hypseg.volumes.normalize import fit_normalization
 from napari_hypseg.volumes.volume import Volume, VolumeError
@@ -329,3 +329,90 @@ def test_what_is_in_the_way_stays(tmp_path, model, small_volume, make):
         finish(_job(path, model, small_volume))
     assert str(caught.value) == f"{path}: something else than a store of latents is in the way"
     assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
+
+
+# --- coarse to fine ---
+
+
+@pytest.fixture
+def few_points(monkeypatch):
+    """Small passes are worth their while."""
+    monkeypatch.setitem(coarse_to_fine_job.__globals__, "_FEWEST", 1)
+
+
+def _partials(job) -> tuple[list, object]:
+    reports = []
+    latents = finish(job, reports.append)
+    return reports, latents
+
+
+@pytest.mark.parametrize("chunk", [(4, 4, 8), (3, 5, 7), (99, 99, 99)])
+@pytest.mark.parametrize("stride", [1, 3])
+def test_passes_give_the_full_map(
+    model, small_volume, full, few_points, monkeypatch, chunk, stride
+):
+    monkeypatch.setattr(store, "_CHUNK", chunk)
+    encoded = []
+    compiled = coarse_to_fine_job.__globals__["compile_encoder"]
+
+    def counting(*args):
+        encode = compiled(*args)
+        return lambda patches: (encoded.append(len(patches)), encode(patches))[1]
+
+    monkeypatch.setitem(coarse_to_fine_job.__globals__, "compile_encoder", counting)
+    box = (slice(1, 13), slice(0, 11), slice(2, 17))
+    job = coarse_to_fine_job(model, small_volume, box=box, stride=stride, device="cpu")
+    reports, latents = _partials(job)
+    wanted = full[box]
+    np.testing.assert_allclose(latents.read(), wanted[::stride, ::stride, ::stride], atol=1e-6)
+    previews = [r.partial for r in reports if r.partial is not None]
+    assert len(previews) == 3
+    for preview, coarser in zip(previews, (8, 4, 2), strict=True):
+        n = stride * coarser
+        np.testing.assert_allclose(preview.read(), wanted[::n, ::n, ::n], atol=1e-6)
+        assert preview.voxel_size == tuple(n * v for v in small_volume.voxel_size)
+    # Every voxel is encoded once.
+    assert sum(encoded) == np.prod(latents.shape)
+    done = [r.done for r in reports]
+    assert done == sorted(done)
+    assert done[-1] == reports[-1].total == np.prod(latents.shape)
+
+
+def test_passes_of_few_points_are_left_out(model, small_volume, full):
+    reports, latents = _partials(coarse_to_fine_job(model, small_volume, device="cpu"))
+    assert all(r.partial is None for r in reports)
+    np.testing.assert_allclose(latents.read(), full, atol=1e-6)
+
+
+def test_a_stopped_pass_goes_on(
+    tmp_path, model, small_volume, full, few_points, small_chunks, monkeypatch
+):
+    monkeypatch.setitem(embed_job.__globals__, "_REPORT_EVERY", 0.0)
+
+    def folder(stride):
+        return tmp_path / f"{stride}.zarr"
+
+    job = coarse_to_fine_job(model, small_volume, device="cpu", store=folder)
+    for progress in job:
+        if progress.done > 1000:
+            break
+    job.close()
+    kept = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*") if "c" in p.parts and p.is_file()}
+    assert kept
+    reports, latents = _partials(
+        coarse_to_fine_job(model, small_volume, device="cpu", store=folder)
+    )
+    np.testing.assert_allclose(latents.read(), full, atol=1e-6)
+    assert all(p.stat().st_mtime_ns == before for p, before in kept.items())
+    assert sum(r.partial is not None for r in reports) == 3
+
+
+def test_passes_end_in_the_store_of_a_plain_map(tmp_path, model, small_volume, full, few_points):
+    store_of = tmp_path / "latents.zarr"
+    finish(embed_job(model, small_volume, device="cpu", store=store_of))
+    _age(store_of)
+    job = coarse_to_fine_job(
+        model, small_volume, device="cpu", store=lambda n: store_of if n == 1 else None
+    )
+    np.testing.assert_array_equal(finish(job).read(), full)
+    assert not _written(store_of)

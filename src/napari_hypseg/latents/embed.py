@@ -1,10 +1,14 @@
-"""Dense mapping: the latent point of every voxel, tile by tile, into a resumable store."""
+"""Dense mapping: the latent point of every voxel, tile by tile, into resumable stores."""
 
 from __future__ import annotations
 
+import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,12 +23,19 @@ from napari_hypseg.training.devices import has_fast_bfloat16, select_device
 from napari_hypseg.volumes.normalize import Normalization, fit_normalization
 from napari_hypseg.volumes.volume import Box, Volume
 
-__all__ = ["embed", "embed_job"]
+__all__ = ["coarse_to_fine_job", "embed", "embed_job"]
 
 # Patches in one call of the encoder: large enough for the matrix products to run at full speed,
 # small enough for their results to stay in the processor's cache (or to fill a GPU).
 _BLOCK = {"cpu": 1024, "cuda": 65_536, "mps": 16_384}
 _REPORT_EVERY = 0.1
+# Voxels read at a time: well under a tenth of a second.
+_READ = 1 << 21
+# Coarse to fine: strides of the passes, and the fewest points that are worth one.
+_STRIDES = (8, 4, 2)
+_FEWEST = 10_000
+
+Store = str | os.PathLike[str]
 
 
 def embed(
@@ -71,7 +82,7 @@ def embed_job(
     box: Box | None = None,
     stride: int = 1,
     device: str = "auto",
-    store: str | os.PathLike[str] | None = None,
+    store: Store | None = None,
 ) -> Job[Latents]:
     """The generator twin of `embed`.
 
@@ -88,67 +99,209 @@ def embed_job(
     ValueError
         If the stride is below 1 or the device unknown.
     """
+    mapping = yield from _prepare_job(model, volume, box, stride, device)
+    return (yield from mapping.pass_job(stride, store, None))
+
+
+def coarse_to_fine_job(
+    model: Model,
+    volume: Volume,
+    *,
+    box: Box | None = None,
+    stride: int = 1,
+    device: str = "auto",
+    store: Callable[[int], Store | None] = lambda _: None,
+) -> Job[Latents]:
+    """Map the voxels in passes of stride 8, 4, 2 and 1: a preview in seconds, then the rest.
+
+    Each pass computes what the last has left, so that all of them together encode every voxel
+    once. A pass that would give less than 10,000 points is left out.
+
+    Parameters
+    ----------
+    model, volume, box, device
+        As for `embed`.
+    stride : int
+        Of the last pass; those before have 2, 4 and 8 times as much.
+    store : callable, optional
+        Gives the folder of the store of a stride; in memory without it.
+
+    Returns
+    -------
+    Latents
+        Those of the last pass. Those of the passes before come as the ``partial`` of a `Progress`.
+
+    Raises
+    ------
+    VolumeError, ValueError
+        As for `embed_job`.
+    """
+    mapping = yield from _prepare_job(model, volume, box, stride, device)
+    strides = [n * stride for n in _STRIDES if math.prod(mapping.shape(n * stride)) >= _FEWEST]
+    latents = None
+    for each in strides:
+        latents = yield from mapping.pass_job(each, store(each), latents)
+        done = math.prod(latents.shape)
+        yield Progress("mapping voxels", done, math.prod(mapping.shape(stride)), partial=latents)
+    return (yield from mapping.pass_job(stride, store(stride), latents))
+
+
+def _prepare_job(
+    model: Model, volume: Volume, box: Box | None, stride: int, device: str
+) -> Job[_Mapping]:
     if stride < 1:
         raise ValueError(f"the stride must be at least 1, not {stride}")
     target = select_device(device)
-    precision = torch.bfloat16 if has_fast_bfloat16(target) else torch.float32
-    config = model.config
     part = volume if box is None else volume.crop(box)
     spans = [s.indices(n)[:2] for s, n in zip(box or (slice(None),) * 3, volume.shape, strict=True)]
-    z, y, x = (-(-n // stride) for n in part.shape)
-    vz, vy, vx = part.voxel_size
+    total = math.prod(-(-n // stride) for n in part.shape)
+    yield Progress("mapping voxels", 0, total)
+    normalization = fit_normalization(volume)
+    yield Progress("mapping voxels", 0, total)
+    precision = torch.bfloat16 if has_fast_bfloat16(target) else torch.float32
+    config = model.config
     attributes = {
         "volume": volume.fingerprint(),
         "model": model.fingerprint(),
         "box": [list(span) for span in spans],
-        "stride": stride,
         "precision": str(precision).removeprefix("torch."),
-        "voxel_size": [stride * vz, stride * vy, stride * vx],
         "origin": list(part.origin),
         "name": volume.name,
         "geometry": config.geometry,
         "curvature": config.curvature,
     }
-    yield Progress("mapping voxels", 0, z * y * x)
-    normalization = fit_normalization(volume)
     encode = compile_encoder(model.network, target, precision)
-    latents = open_latents(store, (z, y, x, config.latent_dim), attributes)
-
-    done, reported = 0, time.monotonic()
-    for span in latents.chunk_boxes():
-        yield Progress("mapping voxels", done, z * y * x)
-        points = np.empty((*(s.stop - s.start for s in span), config.latent_dim), np.float32)
-        count = points.size // config.latent_dim
-        if latents.has(span):
-            done += count
-            continue
-        first = [start + s.start * stride for (start, _), s in zip(spans, span, strict=True)]
-        last = [start + (s.stop - 1) * stride for (start, _), s in zip(spans, span, strict=True)]
-        tile = _read_padded(volume, normalization, first, last, config.patch_size // 2)
-        patches = torch.from_numpy(tile).to(target)
-        for axis in range(3):
-            patches = patches.unfold(axis, config.patch_size, stride)
-        rows = max(1, _BLOCK[target.type] // points.shape[2])
-        for plane in range(points.shape[0]):
-            for row in range(0, points.shape[1], rows):
-                with torch.inference_mode():
-                    part_points = _encode(encode, patches[plane, row : row + rows])
-                points[plane, row : row + rows] = part_points
-                done += part_points.size // config.latent_dim
-                now = time.monotonic()
-                if now - reported >= _REPORT_EVERY:
-                    yield Progress("mapping voxels", done, z * y * x)
-                    reported = time.monotonic()
-        latents.array[span] = points
-    yield Progress("mapping voxels", done, z * y * x)
-    return latents
+    return _Mapping(
+        volume, normalization, encode, target, config.patch_size, config.latent_dim, spans,
+        attributes, total,
+    )  # fmt: skip
 
 
-def _encode(encode: Callable[[Tensor], Tensor], block: Tensor) -> npt.NDArray[np.float32]:
-    """Latent points (rows, x, d) of a block of patches (rows, x, p, p, p)."""
-    points = encode(block.reshape(block.shape[0] * block.shape[1], -1))
-    array: npt.NDArray[np.float32] = points.view(*block.shape[:2], -1).cpu().numpy()
-    return array
+@dataclass(frozen=True)
+class _Mapping:
+    """What all passes over a volume share."""
+
+    volume: Volume
+    normalization: Normalization
+    encode: Callable[[Tensor], Tensor]
+    device: torch.device
+    patch: int
+    dim: int
+    spans: list[tuple[int, int]]
+    attributes: dict[str, Any]
+    total: int
+
+    def shape(self, stride: int) -> tuple[int, int, int]:
+        """Number of points of a pass."""
+        z, y, x = (-(-(stop - start) // stride) for start, stop in self.spans)
+        return z, y, x
+
+    def pass_job(self, stride: int, store: Store | None, coarse: Latents | None) -> Job[Latents]:
+        """Map every ``stride``-th voxel; of twice the stride there may be points already."""
+        sizes = [stride * size for size in self.volume.voxel_size]
+        attributes = {**self.attributes, "stride": stride, "voxel_size": sizes}
+        latents = open_latents(store, (*self.shape(stride), self.dim), attributes)
+        known = 0 if coarse is None else math.prod(coarse.shape)
+        done, reported = known, time.monotonic()
+        # Writing a chunk and computing the next overlap.
+        with ThreadPoolExecutor(1) as writer:
+            writing: Future[None] | None = None
+            for span in latents.chunk_boxes():
+                yield Progress("mapping voxels", done, self.total)
+                shape = [s.stop - s.start for s in span]
+                given, before = [slice(s.start % 2, None, 2) for s in span], _half(span)
+                fresh = math.prod(shape)
+                if coarse is not None:
+                    fresh -= math.prod(s.stop - s.start for s in before)
+                if latents.has(span):
+                    done += fresh
+                    continue
+                points = torch.empty(*shape, self.dim, device=self.device)
+                if coarse is not None:
+                    points[tuple(given)] = torch.from_numpy(coarse.read(before)).to(self.device)
+                for plane, patches in self._planes(span, stride):
+                    for places in _left(plane, None if coarse is None else given):
+                        asked, out = patches[places], points[plane][places]
+                        for rows in self._blocks(asked):
+                            block = asked[rows].reshape(-1, self.patch**3)
+                            with torch.inference_mode():
+                                out[rows] = self.encode(block).view_as(out[rows])
+                            done += len(block)
+                            now = time.monotonic()
+                            if now - reported >= _REPORT_EVERY:
+                                yield Progress("mapping voxels", done, self.total)
+                                reported = time.monotonic()
+                if writing is not None:
+                    writing.result()
+                writing = writer.submit(_write, latents, span, *_start_copy(points))
+            if writing is not None:
+                writing.result()
+        yield Progress("mapping voxels", done, self.total)
+        return latents
+
+    def _blocks(self, patches: Tensor) -> Iterator[slice]:
+        """Rows of a plane of patches, so many at a time that the encoder runs at full speed."""
+        rows, columns = patches.shape[:2]
+        if columns:
+            step = max(1, _BLOCK[self.device.type] // columns)
+            yield from (slice(row, row + step) for row in range(0, rows, step))
+
+    def _planes(self, span: Box, stride: int) -> Iterator[tuple[int, Tensor]]:
+        """For each plane of a chunk its number and its patches, shape (y, x, p, p, p)."""
+        halo = self.patch // 2
+        low = [start + s.start * stride for (start, _), s in zip(self.spans, span, strict=True)]
+        high = [
+            start + (s.stop - 1) * stride for (start, _), s in zip(self.spans, span, strict=True)
+        ]
+        across = math.prod(b - a + self.patch for a, b in zip(low[1:], high[1:], strict=True))
+        # Planes far apart share no voxels, and are read one by one.
+        some = max(1, (_READ // across - self.patch) // stride + 1) if stride < self.patch else 1
+        for plane in range(0, span[0].stop - span[0].start, some):
+            first = low[0] + plane * stride
+            last = min(first + (some - 1) * stride, high[0])
+            tile = torch.from_numpy(
+                _read_padded(
+                    self.volume, self.normalization, [first, *low[1:]], [last, *high[1:]], halo
+                )
+            )
+            if self.device.type == "cuda":
+                tile = tile.pin_memory()
+            patches = tile.to(self.device, non_blocking=True)
+            for axis in range(3):
+                patches = patches.unfold(axis, self.patch, stride)
+            for index in range(len(patches)):
+                yield plane + index, patches[index]
+
+
+def _half(span: Box) -> Box:
+    """Where the points of a box with even numbers lie among those of twice the stride."""
+    z, y, x = (slice((s.start + 1) // 2, (s.stop + 1) // 2) for s in span)
+    return z, y, x
+
+
+def _left(plane: int, given: list[slice] | None) -> list[tuple[slice, slice]]:
+    """The places (y, x) of a plane without a point, where every second may have one, as grids."""
+    everything = slice(None)
+    if given is None or plane % 2 != given[0].start:
+        return [(everything, everything)]
+    _, y, x = given
+    other_y, other_x = (slice(1 - s.start, None, 2) for s in (y, x))
+    return [(other_y, everything), (y, other_x)]
+
+
+def _start_copy(points: Tensor) -> tuple[Tensor, Callable[[], object]]:
+    """Points on their way to the host, and what waits until they are there."""
+    if points.device.type != "cuda":
+        return points.cpu(), lambda: None
+    # Queued behind the work that makes them, and ahead of the next chunk's.
+    copy, arrived = points.to("cpu", non_blocking=True), torch.cuda.Event()  # type: ignore[no-untyped-call]
+    arrived.record()
+    return copy, arrived.synchronize
+
+
+def _write(latents: Latents, span: Box, points: Tensor, wait: Callable[[], object]) -> None:
+    wait()
+    latents.array[span] = points.numpy()
 
 
 def _read_padded(

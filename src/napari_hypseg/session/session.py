@@ -17,7 +17,7 @@ import napari_hypseg
 from napari_hypseg.clustering import Clustering, TreeClustering, cluster_job
 from napari_hypseg.discovery.report import write_report
 from napari_hypseg.jobs import Job, Progress
-from napari_hypseg.latents import Latents, embed_job
+from napari_hypseg.latents import Latents, coarse_to_fine_job, embed_job
 from napari_hypseg.model import Model, ModelError, load_model
 from napari_hypseg.training import is_trained_so, train_job
 from napari_hypseg.volumes import Box, Volume, write_labels
@@ -115,11 +115,18 @@ class Session:
         self.run["model"] = {"preset": model.preset, "fingerprint": model.fingerprint()}
 
     def map_job(
-        self, *, box: Box | None = None, stride: int = 1, device: str = "auto"
-    ) -> Job[Latents]:
+        self, *, box: Box | None = None, stride: int = 1, device: str = "auto",
+        coarse_to_fine: bool = False,
+    ) -> Job[Latents]:  # fmt: skip
         """Map the voxels to latent points; the arguments are those of `napari_hypseg.embed`.
 
         Each stride has a store of its own: a preview survives the full mapping that is stopped.
+
+        Parameters
+        ----------
+        coarse_to_fine : bool
+            In passes, each computing what the last has left: the latents of coarser strides come
+            as the ``partial`` of a `Progress`, for little more time in all.
         """
         if self.model is None:
             raise ValueError("train or load a model before mapping the voxels")
@@ -129,12 +136,22 @@ class Session:
             "device": device,
         }
         with locked(self.folder), self._timed("mapping"):
-            latents = yield from embed_job(
-                self.model, self.volume, box=box, stride=stride, device=device,
-                store=self.folder / f"latents{'' if stride == 1 else f'_stride{stride}'}.zarr",
-            )  # fmt: skip
+            if coarse_to_fine:
+                job = coarse_to_fine_job(
+                    self.model, self.volume, box=box, stride=stride, device=device,
+                    store=self._store,
+                )  # fmt: skip
+            else:
+                job = embed_job(
+                    self.model, self.volume, box=box, stride=stride, device=device,
+                    store=self._store(stride),
+                )  # fmt: skip
+            latents = yield from job
         self.latents, self.clustering = latents, None
         return latents
+
+    def _store(self, stride: int) -> Path:
+        return self.folder / f"latents{'' if stride == 1 else f'_stride{stride}'}.zarr"
 
     def cluster_job(
         self, *, tree: Literal["volume", "disk", "flat"] = "volume", smoothing: float = 1.0,
