@@ -25,7 +25,14 @@ from napari_hypseg.model import (
     get_preset,
     load_model,
 )
-from napari_hypseg.training import TrainingError, select_device, train, train_job
+from napari_hypseg.training import (
+    TrainingError,
+    is_trained_so,
+    model_so_far,
+    select_device,
+    train,
+    train_job,
+)
 from napari_hypseg.training.state import TrainingState
 from napari_hypseg.volumes.volume import Volume, VolumeError
 
@@ -141,6 +148,47 @@ def test_a_training_with_breaks_ends_in_the_same_bits(tmp_path, every_step):
     # The history is the same too, its means over steps before and after a break included.
     assert resumed.training["loss"] == whole.training["loss"]
     assert [entry["step"] for entry in whole.training["loss"]] == [20, 25]
+
+
+def test_a_stopped_training_leaves_a_model(tmp_path):
+    """Without the habit of a checkpoint at every step: closing the job writes it."""
+    file, volume = tmp_path / "run.checkpoint", _volume()
+    job = _job(file, volume, steps=100_000)
+    for progress in job:
+        if progress.done >= 1 and progress.stage == "training":
+            break
+    job.close()
+    model = model_so_far(file)
+    assert model.training["stopped"] == progress.done
+    assert not model.network.training
+    asked = {"preset": SMALL, "steps": 100_000}
+    assert not is_trained_so(model, [volume], **asked)
+    model.save(tmp_path / "model.hypseg")
+    assert load_model(tmp_path / "model.hypseg").fingerprint() == model.fingerprint()
+    with pytest.raises(ModelError, match="no checkpoint of a training"):
+        model_so_far(tmp_path / "model.hypseg")
+
+
+def test_a_training_stopped_before_its_first_step_leaves_nothing(tmp_path):
+    file = tmp_path / "run.checkpoint"
+    _until(_job(file), 0)
+    assert not file.exists()
+
+
+def test_glimpses_show_patches_and_change_nothing(monkeypatch):
+    monkeypatch.setattr(loop, "_REPORT_EVERY", 0.0)
+    whole = finish(_job(None, steps=3))
+    monkeypatch.setattr(loop, "_GLIMPSE_EVERY", 0.0)
+    seen = []
+    watched = finish(_job(None, steps=3), lambda p: seen.append(p.partial))
+    assert _same(whole, watched)
+    glimpses = [g for g in seen if g is not None]
+    assert len(glimpses) == 3
+    side = SMALL.model.input_size
+    for glimpse in glimpses:
+        assert glimpse.patches.shape == glimpse.reconstructions.shape == (4, side, side)
+        np.testing.assert_array_equal(glimpse.patches, glimpses[0].patches)
+    assert abs(glimpses[2].reconstructions - glimpses[0].reconstructions).max() > 0
 
 
 def test_a_finished_training_is_not_trained_further(tmp_path, every_step):

@@ -146,22 +146,65 @@ def test_layers_that_are_no_volume_are_not_offered(dock, viewer):
 # -- stop, failure, removal
 
 
-def test_stopped_training_leaves_the_model_before(qtbot, dock, toy):
-    click(qtbot, dock.model.train)
-    idle(qtbot, dock)
-    before = dock.state.session.model
+def test_stop_keeps_the_model_so_far_and_resume_goes_on(qtbot, dock, toy):
     dock.model.form["steps"].value = 100_000
     click(qtbot, dock.model.train)
-    qtbot.waitUntil(lambda: dock.model.loss._points or "training ·" in dock.progress.text.text())
+    qtbot.waitUntil(lambda: bool(dock.model.loss._points), timeout=30_000)
+    qtbot.waitUntil(lambda: not dock.model.glimpses.isHidden(), timeout=30_000)
     assert not dock.model.train.isEnabled()
     assert "training" in dock.model.train.toolTip()
     began = time.monotonic()
     qtbot.mouseClick(dock.progress.stop, Qt.MouseButton.LeftButton)
     idle(qtbot, dock)
     assert time.monotonic() - began < 5
-    assert dock.state.session.model is before
     assert "stopped" in dock.progress.text.text()
+    done = dock.state.session.model.training["stopped"]
+    assert done > 0
     assert dock.map.preview.isEnabled()
+    assert "Resume" in dock.model.status.text()
+    assert dock.model.train.text() == "Resume"
+
+    points = len(dock.model.loss._points)
+    click(qtbot, dock.model.train)
+    qtbot.waitUntil(lambda: len(dock.model.loss._points) > points, timeout=30_000)
+    qtbot.mouseClick(dock.progress.stop, Qt.MouseButton.LeftButton)
+    idle(qtbot, dock)
+    assert dock.state.session.model.training["stopped"] > done
+    dock.model.form["seed"].value = 1
+    assert dock.model.train.text() == "Train"
+
+
+def test_cancelling_in_the_window_of_activities_stops(qtbot, viewer, dock, toy):
+    from napari._qt.widgets.qt_progress_bar import QtLabeledProgressBar
+
+    dock.model.form["steps"].value = 100_000
+    click(qtbot, dock.model.train)
+    window = viewer.window._qt_window
+    qtbot.waitUntil(lambda: bool(window.findChildren(QtLabeledProgressBar)))
+    (bar,) = window.findChildren(QtLabeledProgressBar)
+    assert "training" in bar.description_label.text()
+    qtbot.waitUntil(lambda: bool(dock.model.loss._points), timeout=30_000)
+    qtbot.mouseClick(bar.cancel_button, Qt.MouseButton.LeftButton)
+    idle(qtbot, dock)
+    assert dock.state.session.model.training["stopped"] > 0
+
+
+def test_several_layers_train_one_model_that_can_be_saved(qtbot, viewer, dock, toy, tmp_path):
+    from napari_hypseg.model import load_model
+
+    assert dock.model.form["also"].choices == ()
+    other = viewer.add_image(toy.data[:, ::-1].copy(), name="other")
+    dock.volume.layer.setCurrentIndex(0)
+    dock.volume.layer.activated.emit(0)
+    assert dock.model.form["also"].choices == (other,)
+    dock.model.form["also"].value = [other]
+    click(qtbot, dock.model.train)
+    idle(qtbot, dock)
+    model = dock.state.session.model
+    assert [v["name"] for v in model.training["volumes"]] == [toy.name, "other"]
+    dock.model.save(tmp_path / "kept.hypseg")
+    idle(qtbot, dock)
+    assert load_model(tmp_path / "kept.hypseg").fingerprint() == model.fingerprint()
 
 
 def test_a_failure_is_one_sentence_with_details(qtbot, dock, toy, tmp_path):

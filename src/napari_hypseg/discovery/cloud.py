@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_hypseg.jobs import Job, Progress
-from napari_hypseg.latents import Latents
+
+if TYPE_CHECKING:
+    from napari_hypseg.latents import Latents
 
 __all__ = ["Cloud", "cloud_job"]
 

@@ -19,7 +19,7 @@ from napari_hypseg.discovery.report import write_report
 from napari_hypseg.jobs import Job, Progress
 from napari_hypseg.latents import Latents, coarse_to_fine_job, embed_job
 from napari_hypseg.model import Model, ModelError, load_model
-from napari_hypseg.training import is_trained_so, train_job
+from napari_hypseg.training import is_trained_so, model_so_far, train_job
 from napari_hypseg.volumes import Box, Volume, write_labels
 from napari_hypseg.volumes.atomic import locked, remove, replacing
 
@@ -75,25 +75,33 @@ class Session:
         }
 
     def train_job(
-        self, *, preset: str = "default", steps: int | None = None, seed: int = 0, device: str
-    ) -> Job[Model]:
+        self, *, preset: str = "default", steps: int | None = None, seed: int = 0, device: str,
+        also: Sequence[Volume] = (),
+    ) -> Job[Model]:  # fmt: skip
         """Train a model on the volume, or go on where an earlier run stopped.
 
-        The arguments are those of `napari_hypseg.train`.
+        The arguments are those of `napari_hypseg.train`, and ``also``: further volumes to learn
+        from. A job that is closed before its end leaves the model so far in use.
         """
         path, checkpoint = self.folder / "model.hypseg", self.folder / "training.part"
         self.run["training"] = {"preset": preset, "seed": seed, "device": device}
-        with locked(self.folder), self._timed("training"):
-            model = _model_of(path)
-            if model is None or not is_trained_so(
-                model, [self.volume], preset=preset, steps=steps, seed=seed
-            ):
-                model = yield from train_job(
-                    self.volume, preset=preset, steps=steps, seed=seed, device=device,
-                    checkpoint=checkpoint,
-                )  # fmt: skip
-                model.save(path)
-            checkpoint.unlink(missing_ok=True)
+        volumes, earlier = [self.volume, *also], _changed(checkpoint)
+        try:
+            with locked(self.folder), self._timed("training"):
+                model = _model_of(path)
+                if model is None or not is_trained_so(
+                    model, volumes, preset=preset, steps=steps, seed=seed
+                ):
+                    model = yield from train_job(
+                        volumes, preset=preset, steps=steps, seed=seed, device=device,
+                        checkpoint=checkpoint,
+                    )  # fmt: skip
+                    model.save(path)
+                checkpoint.unlink(missing_ok=True)
+        except GeneratorExit:
+            if _changed(checkpoint) not in (None, earlier):
+                self.use(model_so_far(checkpoint))
+            raise
         self.run["training"] |= {
             "steps": model.training["settings"]["steps"],
             "device": model.training["device"],
@@ -226,6 +234,11 @@ class Session:
         began = time.monotonic()
         yield
         self.run["seconds"][stage] = round(time.monotonic() - began, 2)
+
+
+def _changed(path: Path) -> int | None:
+    """When a file was last written; None if there is none."""
+    return path.stat().st_mtime_ns if path.exists() else None
 
 
 def _model_of(path: Path) -> Model | None:

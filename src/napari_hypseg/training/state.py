@@ -5,25 +5,43 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from napari_hypseg.model.config import ModelConfig, TrainingConfig
-from napari_hypseg.model.files import load_tensors, save_tensors
+from napari_hypseg.model.files import Model, ModelError, load_tensors, save_tensors
 from napari_hypseg.model.vae import VAE
 from napari_hypseg.training.devices import has_fast_bfloat16
 from napari_hypseg.training.losses import Losses, objective
 from napari_hypseg.training.patches import Patches, VoxelPool
 
-__all__ = ["TrainingError", "TrainingState"]
+__all__ = ["Glimpse", "TrainingError", "TrainingState", "model_so_far"]
 
 # The gradient's norm is clipped here, as in CIHS's code.
 _CLIP = 8.0
 # Steps whose mean losses make one entry of the history.
 _RECORD_EVERY = 20
+
+
+# Patches in a glimpse.
+_GLIMPSES = 4
+
+
+class Glimpse(NamedTuple):
+    """What the network makes of a few patches so far.
+
+    Attributes
+    ----------
+    patches, reconstructions : array of float32, shape (n, m, m)
+        Middle planes in normalised intensity; the patches stay the same during a training.
+    """
+
+    patches: npt.NDArray[np.float32]
+    reconstructions: npt.NDArray[np.float32]
 
 
 class TrainingError(RuntimeError):
@@ -119,6 +137,17 @@ class TrainingState:
         if self.step % _RECORD_EVERY == 0 or self.step == self.training.steps:
             self._record()
 
+    def glimpse(self, pool: VoxelPool) -> Glimpse:
+        """What the network makes of a few patches; it disturbs no random number of a step."""
+        generator = torch.Generator(self.device).manual_seed(self.seed)
+        config = self.network.config
+        places = pool.draw(_GLIMPSES, generator).anchor
+        with torch.inference_mode():
+            patches = pool.gather(places, config.input_size)
+            made = self.network.decode(self.network.encoder(patches).mean)
+        middle = config.input_size // 2
+        return Glimpse(patches[:, 0, middle].cpu().numpy(), made[:, middle].cpu().numpy())
+
     def _record(self) -> None:
         count = (self.step - 1) % _RECORD_EVERY + 1
         means = (self._sums / count).tolist()
@@ -140,14 +169,16 @@ class TrainingState:
             for key, value in entries.items()
         }
 
-    def save(self, path: Path, volumes: Sequence[Mapping[str, Any]]) -> None:
-        """Write a checkpoint."""
+    def save(self, path: Path, volumes: Sequence[Mapping[str, Any]], preset: str) -> None:
+        """Write a checkpoint; ``preset`` is the name of its settings."""
         tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
         tensors |= self._optimiser_tensors() | {"sums": self._sums}
         metadata = {
             "identity": self._identity(volumes),
             "step": self.step,
             "history": self.history,
+            "preset": preset,
+            "device": str(self.device),
         }
         save_tensors(path, tensors, metadata)
 
@@ -191,6 +222,44 @@ class TrainingState:
             "seed": self.seed,
             "volumes": [dict(v) for v in volumes],
         }
+
+
+def model_so_far(path: Path) -> Model:
+    """The model that a training which was stopped had come to.
+
+    Parameters
+    ----------
+    path : path
+        Checkpoint of the training.
+
+    Returns
+    -------
+    Model
+        Its training summary has the number of steps taken as ``stopped``.
+
+    Raises
+    ------
+    ModelError
+        If the file is missing, damaged, or no checkpoint.
+    """
+    tensors, metadata = load_tensors(path)
+    try:
+        identity = metadata["identity"]
+        network = VAE(ModelConfig.from_dict(identity["model"]))
+        network.load_state_dict(
+            {k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")}
+        )
+        summary = {
+            "settings": identity["training"],
+            "seed": identity["seed"],
+            "volumes": identity["volumes"],
+            "device": metadata["device"],
+            "loss": metadata["history"],
+            "stopped": metadata["step"],
+        }
+        return Model(network.eval(), metadata["preset"], summary)
+    except (RuntimeError, ValueError, TypeError, KeyError) as error:
+        raise ModelError(f"{path}: this is no checkpoint of a training") from error
 
 
 def _laid_out_as(parameter: Tensor, value: Tensor) -> Tensor:

@@ -27,6 +27,8 @@ __all__ = ["is_trained_so", "train", "train_job"]
 # Seconds between checkpoints, and between reports.
 _CHECKPOINT_EVERY = 15.0
 _REPORT_EVERY = 0.1
+# Seconds between glimpses of what the network makes of a few patches.
+_GLIMPSE_EVERY = 2.0
 # Voxels kept on the device (1 GB); larger volumes are trained on a random part, in bricks.
 _MOST_VOXELS = 1 << 28
 _BRICK = 128
@@ -92,7 +94,13 @@ def train_job(
     checkpoint : path, optional
         File to keep the state of the training in. If it is there already and belongs to the same
         training, that goes on from it and ends in the same model as without a break. A file of
-        another training is replaced, a damaged one too, with a warning.
+        another training is replaced, a damaged one too, with a warning. A job that is closed
+        before its end leaves its state there: `model_so_far` makes a model of it.
+
+    Yields
+    ------
+    Progress
+        Now and then with a `Glimpse` as ``partial``.
     """
     volumes = [volumes] if isinstance(volumes, Volume) else list(volumes)
     name, chosen, config = _settle(preset, steps)
@@ -123,16 +131,26 @@ def train_job(
         except ModelError as error:
             warnings.warn(f"{error}; the training begins anew", stacklevel=2)
     began = reported = saved = time.monotonic()
+    glimpsed = -math.inf
     yield Progress("training", state.step, config.steps)
-    while state.step < config.steps:
-        state.advance(pool)
-        now = time.monotonic()
-        if checkpoint is not None and now - saved >= _CHECKPOINT_EVERY:
-            state.save(checkpoint, fits)
-            saved = now
-        if now - reported >= _REPORT_EVERY or state.step == config.steps:
-            yield Progress("training", state.step, config.steps, state.latest)
-            reported = time.monotonic()
+    try:
+        while state.step < config.steps:
+            state.advance(pool)
+            now = time.monotonic()
+            if checkpoint is not None and now - saved >= _CHECKPOINT_EVERY:
+                state.save(checkpoint, fits, name)
+                saved = now
+            if now - reported >= _REPORT_EVERY or state.step == config.steps:
+                glimpse = None
+                if now - glimpsed >= _GLIMPSE_EVERY:
+                    glimpse, glimpsed = state.glimpse(pool), now
+                yield Progress("training", state.step, config.steps, state.latest, glimpse)
+                reported = time.monotonic()
+    except GeneratorExit:
+        # Whoever stops a training has seen enough, or goes on later: nothing is lost.
+        if checkpoint is not None and state.step:
+            state.save(checkpoint, fits, name)
+        raise
 
     summary = {
         "settings": config.to_dict(),
@@ -159,6 +177,7 @@ def is_trained_so(
         model.config == chosen.model
         and model.training.get("settings") == config.to_dict()
         and model.training.get("seed") == seed
+        and "stopped" not in model.training
         and [v["fingerprint"] for v in model.training["volumes"]]
         == [v.fingerprint() for v in volumes]
     )

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from magicgui.widgets import ComboBox, Container, SpinBox
+from magicgui.widgets import ComboBox, Container, Select, SpinBox
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog
 
 from napari_hypseg.jobs import Job, Progress
+from napari_hypseg.widgets.glimpses import Glimpses
 from napari_hypseg.widgets.parts import LossLine, Step, allow, button, folded, narrow
 from napari_hypseg.widgets.runner import JobRunner
-from napari_hypseg.widgets.state import State, load_job, train_job
+from napari_hypseg.widgets.state import State, load_job, save_job, train_job
 from napari_hypseg.widgets.volume_step import VolumeStep
 
 __all__ = ["ModelStep"]
@@ -30,7 +32,7 @@ class ModelStep(Step):
     Attributes
     ----------
     form : magicgui Container
-        ``preset``, ``steps``, ``seed``, ``device``.
+        ``preset``, ``steps``, ``seed``, ``device``, ``also``.
     """
 
     def __init__(self, state: State, runner: JobRunner, volume: VolumeStep) -> None:
@@ -38,33 +40,46 @@ class ModelStep(Step):
         self._state, self._runner, self._volume = state, runner, volume
         # The voxels that the session was opened for.
         self._voxels: Any = None
+        # The session of the job under way, once it is open.
+        self._opened: Any = None
+        self._steps: dict[str, int] = {}
         self.train = button("Train", "Train on this volume, in the background", self._train)
         self.load_file = button(
             "Load…", "Take a model trained before, on this or other tomograms", self._load
         )
-        self.row(self.train, self.load_file)
-        self.loss = LossLine()
-        self.column.addWidget(self.loss)
+        self.save_file = button("Save…", "Write the model to a file of your choice", self._save)
+        self.row(self.train, self.load_file, self.save_file)
+        self.loss, self.glimpses = LossLine(), Glimpses()
+        self.row(self.loss, self.glimpses)
         self.form = Container(widgets=[
-            ComboBox(name="preset", choices=["default"], tooltip="What to train: the default, or "
-                     "the published system and its ablations"),
-            SpinBox(name="steps", max=1_000_000, step=100, tooltip="Training steps: more take "
-                    "longer and may show finer things"),
-            SpinBox(name="seed", max=2**31 - 1, tooltip="The same seed gives the same result on "
-                    "the same machine"),
-            ComboBox(name="device", choices=[("best there is", "auto")], tooltip="Where to "
-                     "compute, training and mapping alike"),
+            ComboBox(name="preset", label="Preset", choices=["default"], tooltip="What to train: "
+                     "the default, or the published system and its ablations"),
+            SpinBox(name="steps", label="Steps", min=1, max=1_000_000, step=100, tooltip="Training "
+                    "steps: more take longer and may show finer things"),
+            SpinBox(name="seed", label="Seed", max=2**31 - 1, tooltip="The same seed gives the "
+                    "same result on the same machine"),
+            ComboBox(name="device", label="Device", choices=[("best there is", "auto")],
+                     tooltip="Where to compute, training and mapping alike"),
+            Select(name="also", label="Learn also from", choices=[], allow_multiple=True,
+                   tooltip="Further tomograms of the same kind and voxel size: one model for all"),
         ])  # fmt: skip
-        self.form["steps"].native.setSpecialValueText("as the preset says")
+        self.form["also"].native.setMaximumHeight(60)
+        self.form["preset"].changed.connect(self._on_preset)
+        self.form.changed.connect(self.refresh)
         for name in ("preset", "device"):
             narrow(self.form[name].native)
         self.column.addWidget(folded(self.form))
         runner.progressed.connect(self._on_progress)
+        runner.stopped.connect(self._on_stopped)
+        volume.edited.connect(self._list_others)
+        state.result_changed.connect(self._on_result)
         self._runner.start("loading PyTorch", _prepare_job(), self._on_prepared)
 
-    def _on_prepared(self, found: tuple[list[str], dict[str, str]]) -> None:
+    def _on_prepared(self, found: tuple[dict[str, int], dict[str, str]]) -> None:
         presets, devices = found
-        self.form["preset"].choices = presets
+        self._steps = presets
+        self.form["preset"].choices = list(presets)
+        self._on_preset(self.form["preset"].value)
         for index, name in enumerate(presets):
             tip = _PRESETS.get(name, "An ablation of the published system")
             self.form["preset"].native.setItemData(index, tip, Qt.ItemDataRole.ToolTipRole)
@@ -74,10 +89,29 @@ class ModelStep(Step):
     def settings(self) -> dict[str, Any]:
         """Arguments of a training."""
         given: dict[str, Any] = self.form.asdict()
-        return given | {"steps": given["steps"] or None}
+        return given | {"also": [self._volume.of(layer) for layer in given["also"]]}
+
+    def _on_preset(self, name: str) -> None:
+        """Suggest as many steps as the preset was tried with."""
+        if name in self._steps:
+            self.form["steps"].value = self._steps[name]
+
+    def _list_others(self) -> None:
+        """Offer the volumes that are open beside the one of step 1."""
+        chosen = self.form["also"].value
+        others = self._volume.others()
+        self.form["also"].choices = [(layer.name, layer) for layer in others]
+        self.form["also"].value = [layer for layer in chosen if layer in others]
+        self.form["also"].native.setEnabled(bool(others))
+
+    def clear(self) -> None:
+        """Show nothing of an earlier training."""
+        self.loss.clear()
+        self.glimpses.clear()
 
     def _train(self) -> None:
-        self.loss.clear()
+        if not self._can_resume():
+            self.clear()
         self._start("training", train_job, **self.settings())
 
     def _load(self) -> None:
@@ -91,6 +125,40 @@ class ModelStep(Step):
         """Take a model from a file."""
         self._start("loading the model", load_job, path=path)
 
+    def _save(self) -> None:
+        model = self._model()
+        if model is None:
+            return
+        path, _ = QFileDialog.getSaveFileName(
+            self, "Save the model", str(self._volume.folder().parent / "model.hypseg"),
+            "Models (*.hypseg)",
+        )  # fmt: skip
+        if path:
+            self.save(Path(path))
+
+    def save(self, path: Path) -> None:
+        """Write the model to a file."""
+        model = self._model()
+        if model is not None:
+            job = save_job(model, path.with_suffix(path.suffix or ".hypseg"))
+            self._runner.start("saving the model", job, lambda p: self.said.emit(f"wrote {p}"))
+
+    def _model(self) -> Any:
+        return None if self._state.session is None else self._state.session.model
+
+    def _can_resume(self) -> bool:
+        """Whether the training that the form describes was stopped on its way."""
+        model = self._model()
+        if model is None or "stopped" not in model.training:
+            return False
+        done, asked = model.training, self.form.asdict()
+        return bool(
+            model.preset == asked["preset"]
+            and done["seed"] == asked["seed"]
+            and done["settings"]["steps"] == asked["steps"]
+            and len(done["volumes"]) == 1 + len(asked["also"])
+        )
+
     def _start(self, title: str, job: Callable[..., Job[Any]], **more: Any) -> None:
         volume, folder = self._volume.volume(), self._volume.folder()
         if volume is None:
@@ -98,12 +166,13 @@ class ModelStep(Step):
         session, voxels = self._state.session, self._volume.voxels()
         if voxels is not self._voxels:
             session = None
-        self._voxels = voxels
+        self._voxels, self._opened = voxels, session
 
         def open_session() -> Any:
             from napari_hypseg.session import Session
 
-            return Session(volume, folder)
+            self._opened = Session(volume, folder)
+            return self._opened
 
         self._runner.start(title, job(session, open_session, **more), self._on_model)
 
@@ -111,31 +180,56 @@ class ModelStep(Step):
         self._state.session = session
         self.said.emit("")
 
+    def _on_stopped(self, title: str) -> None:
+        # A training that was stopped has left the model so far in its session.
+        if title == "training" and self._opened is not None and self._opened.model is not None:
+            self._on_model(self._opened)
+
+    def _on_result(self) -> None:
+        # Room for the classes.
+        self.clear()
+
     def _on_progress(self, progress: Progress, _left: str) -> None:
         if "total" in progress.values:
             self.loss.add(progress.values.get("step", progress.done), progress.values["total"])
+        seen: Any = progress.partial
+        # Of all jobs only a training hands out something of this kind.
+        if hasattr(seen, "reconstructions"):
+            self.glimpses.show_them(seen.patches, seen.reconstructions)
 
     def refresh(self) -> None:
         """Say how the step stands, and let be pressed what can be."""
-        running, session = self._runner.title, self._state.session
+        running, model = self._runner.title, self._model()
         no_volume = "" if self._volume.volume() is not None else self._volume.reason
-        model = None if session is None else session.model
+        resumes = self._can_resume()
         if no_volume:
             self.say("waiting", "Needs a volume: step 1")
         elif running in ("training", "loading the model"):
             self.say("next", f"{running.capitalize()}: see below")
         elif model is None:
             self.say("next", "Train on this volume, or load a model")
+        elif "stopped" in model.training:
+            more = "; Resume goes on" if resumes else ""
+            self.say("done", f"{_describe(model)}, stopped before its end{more}")
         else:
             self.say("done", _describe(model))
-        for pushed in (self.train, self.load_file):
-            allow(pushed, self._runner.wait or no_volume)
+        self.train.setText("Resume" if resumes else "Train")
+        no_model = "" if model is not None else "Needs a model: train or load one"
+        for pushed, reason in (
+            (self.train, no_volume), (self.load_file, no_volume), (self.save_file, no_model),
+        ):  # fmt: skip
+            allow(pushed, self._runner.wait or reason)
 
 
-def _prepare_job() -> Job[tuple[list[str], dict[str, str]]]:
-    """Load what takes seconds to load; names of presets, and devices with their descriptions."""
+def _prepare_job() -> Job[tuple[dict[str, int], dict[str, str]]]:
+    """Load what takes seconds to load; presets with their steps, devices with descriptions."""
     yield Progress("loading PyTorch", 0, 0)
     import torch
+
+    # The first optimiser brings PyTorch's compiler along, the first labels layer pandas.
+    torch.optim.SGD([torch.zeros(1)])
+    yield Progress("loading PyTorch", 0, 0)
+    importlib.import_module("pandas")
 
     import napari_hypseg.session  # noqa: F401
     from napari_hypseg.model.config import PRESETS
@@ -148,10 +242,10 @@ def _prepare_job() -> Job[tuple[list[str], dict[str, str]]]:
         devices[f"cuda:{index}"] = f"{name}, {free / 1e9:.0f} GB free (cuda:{index})"
     if torch.backends.mps.is_available():
         devices["mps"] = "Apple GPU (mps)"
-    return list(PRESETS), devices
+    return {name: preset.training.steps for name, preset in PRESETS.items()}, devices
 
 
 def _describe(model: Any) -> str:
     loss = model.training.get("loss") or []
-    end = f", {loss[-1]['step']} steps, loss {loss[-1]['total']:.3g}" if loss else ""
+    end = f", {loss[-1]['step']:,} steps, loss {loss[-1]['total']:.3g}" if loss else ""
     return f"{model.preset}{end}"

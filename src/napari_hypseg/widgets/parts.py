@@ -9,6 +9,7 @@ from qtpy.QtCore import QPointF, QSize, Qt, Signal
 from qtpy.QtGui import QPainter, QPen, QPolygonF
 from qtpy.QtWidgets import (
     QComboBox,
+    QFormLayout,
     QGroupBox,
     QHBoxLayout,
     QLabel,
@@ -111,15 +112,17 @@ def folded(form: Any, *below: QWidget) -> QWidget:
         What folds away with it.
     """
     whole, inner = QWidget(), QWidget()
-    for field in form:
-        field.native.setAccessibleName(field.label)
-    form.margins = (12, 0, 0, 0)
-    form.native.layout().setSpacing(3)
-    inside = QVBoxLayout(inner)
-    inside.setContentsMargins(0, 0, 0, 0)
+    # Not the container's own layout: it measures names before napari's style gives them a font.
+    inside = QFormLayout(inner)
+    inside.setContentsMargins(12, 0, 0, 0)
     inside.setSpacing(3)
-    for widget in (form.native, *below):
-        inside.addWidget(widget)
+    for field in form:
+        name = QLabel(field.label)
+        name.setToolTip(field.tooltip)
+        field.native.setAccessibleName(field.label)
+        inside.addRow(name, field.native)
+    for widget in below:
+        inside.addRow(widget)
     fold = QToolButton()
     fold.setText("Options")
     fold.setToolTip("Settings that need no thought to begin with")
@@ -151,7 +154,7 @@ class ProgressArea(QWidget):
         self.bar = QProgressBar()
         self.bar.setTextVisible(False)
         self.bar.setFixedHeight(10)
-        self.stop = button("Stop", "Stop this; what was there before stays", on_stop)
+        self.stop = button("Stop", "Stop this; what has been done so far is kept", on_stop)
         self.details = button("Details…", "What exactly went wrong", self._show_details)
         self._details = ""
         row = QHBoxLayout()
@@ -219,7 +222,7 @@ class LossLine(QWidget):
 
     def sizeHint(self) -> QSize:  # noqa: N802
         """Wide and low."""
-        return QSize(200, 46)
+        return QSize(120, 72)
 
     def clear(self) -> None:
         """Begin anew."""

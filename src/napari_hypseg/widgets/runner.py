@@ -10,11 +10,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from napari.qt.threading import create_worker
+from napari.utils import cancelable_progress
 from qtpy.QtCore import QObject, Signal
 
 from napari_hypseg.jobs import Job, Progress
 
 __all__ = ["JobRunner", "time_left"]
+
+# Steps of the bar in napari's window of activities.
+_PARTS = 100
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,7 @@ class _Run(QObject):
     """One job under way. Its slots run on the main thread, where it was made."""
 
     progressed = Signal(object)
+    cancelled = Signal()
     finished = Signal(object)
 
     def __init__(self, title: str, job: Job[Any], on_done: Callable[[Any], None]) -> None:
@@ -41,9 +46,9 @@ class _Run(QObject):
         # Empty until the job has ended by itself: then its result or its failure.
         self.outcome: list[Any] = []
         self._job = job
-        self.worker = create_worker(
-            self._drive, _start_thread=False, _progress={"desc": title, "total": 0}
-        )
+        # In napari's own window of activities, where it can be cancelled too.
+        self._activity = cancelable_progress(desc=title, total=0, gui=True)
+        self.worker = create_worker(self._drive, _start_thread=False)
         self.worker.yielded.connect(self._on_yielded)
         self.worker.finished.connect(self._on_finished)
 
@@ -53,7 +58,12 @@ class _Run(QObject):
         # One processor is left for the window; threads are counted for each thread anew.
         torch.set_num_threads(min(torch.get_num_threads(), max(1, (os.cpu_count() or 2) - 1)))
         try:
-            self.outcome.append((yield from self._job))
+            while not self.stopping:
+                yield next(self._job)
+            # Here and not on the main thread: a training writes down how far it is.
+            self._job.close()
+        except StopIteration as end:
+            self.outcome.append(end.value)
         # The worker would drop some errors and raise others in the middle of the window.
         except Exception as error:
             sentence = " ".join(str(error).split()) or type(error).__name__
@@ -62,11 +72,21 @@ class _Run(QObject):
             self.outcome.append(_Failure(sentence, traceback.format_exc()))
 
     def _on_yielded(self, progress: Progress) -> None:
+        if self._activity.is_canceled:
+            self.cancelled.emit()
+        elif progress.total:
+            if self._activity.total != _PARTS:
+                self._activity.total = _PARTS
+            # napari handles all waiting events at each change: only of what can be seen.
+            gained = round(_PARTS * progress.fraction) - self._activity.n
+            if gained:
+                self._activity.update(gained)
         self.progressed.emit(progress)
 
     def _on_finished(self) -> None:
-        # A stopped job still holds its files and its memory until it is closed.
+        # napari stops workers when it is closed.
         self._job.close()
+        self._activity.close()
         self.finished.emit(self)
 
 
@@ -126,6 +146,7 @@ class JobRunner(QObject):
         self._stage = ("", 0.0, 0.0)
         self._run = _Run(title, job, on_done)
         self._run.progressed.connect(self._on_progress)
+        self._run.cancelled.connect(self.stop)
         self._run.finished.connect(self._on_finished)
         self._run.worker.start()
         self.changed.emit()
@@ -134,7 +155,6 @@ class JobRunner(QObject):
         """Ask the running job to stop; it does at its next report."""
         if self._run is not None and not self._run.stopping:
             self._run.stopping = True
-            self._run.worker.quit()
             self.changed.emit()
 
     def supersede(self) -> None:
@@ -146,8 +166,7 @@ class JobRunner(QObject):
     def abandon(self) -> None:
         """Stop the running job when the window is gone: nothing is announced any more."""
         if self._run is not None:
-            self._run.superseded = True
-            self._run.worker.quit()
+            self._run.superseded = self._run.stopping = True
 
     def _on_progress(self, progress: Progress) -> None:
         if self._run is None or self._run.superseded:

@@ -108,7 +108,7 @@ class SegmentationDock(QWidget):
         self.runner.supersede()
         self.state.session = None
         self.state.show(None)
-        self.model.loss.clear()
+        self.model.clear()
 
     def discover(self, stride: int | None) -> None:
         """Map the voxels at a stride, or only cluster them (None), and show the result."""

@@ -21,7 +21,16 @@ if TYPE_CHECKING:
     from napari_hypseg.latents import Latents
     from napari_hypseg.session import Session
 
-__all__ = ["FINEST", "Result", "State", "discover_job", "export_job", "load_job", "train_job"]
+__all__ = [
+    "FINEST",
+    "Result",
+    "State",
+    "discover_job",
+    "export_job",
+    "load_job",
+    "save_job",
+    "train_job",
+]
 
 #: The finest granularity of the slider.
 FINEST = 30
@@ -154,6 +163,13 @@ def load_job(
         session = open_session()
     session.use(model)
     return session
+
+
+def save_job(model: Any, path: Path) -> Job[Path]:
+    """Write a model to a file."""
+    yield Progress("saving the model", 0, 0)
+    model.save(path)
+    return path
 
 
 def discover_job(

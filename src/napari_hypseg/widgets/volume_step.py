@@ -124,11 +124,7 @@ class VolumeStep(Step):
         self.reason = "Needs a volume: step 1"
         if layer is None:
             return None
-        volume = volume_of(
-            layer.data,
-            {"name": layer.name, "scale": layer.scale, "translate": layer.translate,
-             "units": layer.units, "multiscale": layer.multiscale},
-        )  # fmt: skip
+        volume = self.of(layer)
         try:
             found = volume.crop(parse_box(box, volume.shape)) if box else volume
         except VolumeError as error:
@@ -136,6 +132,21 @@ class VolumeStep(Step):
             return None
         self.reason = ""
         return found
+
+    @staticmethod
+    def of(layer: Image) -> Volume:
+        """The whole volume that a layer shows."""
+        return volume_of(
+            layer.data,
+            {"name": layer.name, "scale": layer.scale, "translate": layer.translate,
+             "units": layer.units, "multiscale": layer.multiscale},
+        )  # fmt: skip
+
+    def others(self) -> list[Image]:
+        """The other layers that could be segmented."""
+        return [
+            layer for layer in self.viewer.layers if _is_volume(layer) and layer is not self._chosen
+        ]
 
     def voxels(self) -> Any:
         """What the layer holds: other voxels are another volume."""
