@@ -101,9 +101,12 @@ def locked(folder: Path, name: str = "") -> Iterator[None]:
     BusyError
         If another process writes there, or another job of this one.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f".{name or 'hypseg'}.lock"
-    held = _acquired(path, folder / name)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        held = _acquired(path, folder / name)
+    except OSError as error:
+        raise type(error)(f"{folder}: can't be written in, {error.strerror or error}") from None
     try:
         _sweep(folder, name)
         yield
