@@ -14,7 +14,7 @@ need_gui()
 from napari.layers import Labels, Points  # noqa: E402
 from qtpy.QtCore import Qt  # noqa: E402
 
-from napari_hypseg.discovery import cloud_job, label_colours  # noqa: E402
+from napari_hypseg.discovery import Tally, cloud_job, node_colours  # noqa: E402
 from napari_hypseg.jobs import Progress, finish  # noqa: E402
 from napari_hypseg.latents import open_latents  # noqa: E402
 from napari_hypseg.volumes import make_toy, read_volume  # noqa: E402
@@ -70,8 +70,8 @@ def toy(viewer, dock, tmp_path):
 @pytest.fixture
 def result(latents_and_tree):
     latents, clustering = latents_and_tree
-    colours = label_colours(clustering, clustering.most)
-    return Result(latents, clustering, finish(cloud_job(latents)), colours, 1, 1.0)
+    cloud, colours = finish(cloud_job(latents)), node_colours(clustering.tree)
+    return Result(latents, clustering, cloud, colours, Tally(clustering, cloud), 1, 1.0)
 
 
 @pytest.fixture
@@ -335,24 +335,24 @@ def test_the_slider_recolours_and_then_relabels(qtbot, viewer, shown, result):
     assert layer.data.max() == result.clustering.leaves.max() + 1
     lookup = result.clustering.tree.lookup(9)
     for leaf in range(len(lookup)):
-        expected = np.append(result.colours[lookup[leaf] - 1], 1)
+        expected = np.append(result.colours[result.clustering.tree.nodes(9)[lookup[leaf] - 1]], 1)
         np.testing.assert_allclose(layer.get_color(leaf + 1), expected, atol=1e-6)
     qtbot.waitSignal(shown.granularity.rest.timeout).wait()
     np.testing.assert_array_equal(layer.data, result.clustering.labels(9))
-    np.testing.assert_allclose(layer.get_color(9)[:3], result.colours[8], atol=1e-6)
+    node = result.clustering.tree.nodes(9)[8]
+    np.testing.assert_allclose(layer.get_color(9)[:3], result.colours[node], atol=1e-6)
 
 
 def test_a_name_stays_with_its_branch(shown, result):
     state, table = shown.state, shown.granularity.table
     state.choose(5)
-    table.refresh()
     table.item(4, 1).setText("membrane")
-    assert state.name(5) == "membrane"
-    node = result.node(5, 5)
+    node = state.partition.nodes[4]
+    assert state.partition.name(node) == "membrane"
     for k in range(2, result.most + 1):
         state.choose(k)
-        named = [label for label in range(1, k + 1) if state.name(label) == "membrane"]
-        assert named == [i + 1 for i, n in enumerate(result.clustering.tree.nodes(k)) if n == node]
+        named = [c.key for c in state.partition.classes if c.name == "membrane"]
+        assert named == [n for n in state.partition.nodes if n == node]
 
 
 @pytest.fixture

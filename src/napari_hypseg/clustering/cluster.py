@@ -31,8 +31,8 @@ __all__ = ["Clustering", "FlatClustering", "Kind", "TreeClustering", "cluster", 
 
 Kind = Literal["volume", "disk", "flat"]
 
-# Leaves of the tree of the volume: what one byte a voxel can tell apart.
-_REGIONS = 255
+# Leaves of the tree of the volume: one byte tells these and 15 classes of a person's own apart.
+_REGIONS = 240
 # Leaves of the tree of the disk: the largest granularity that a person may ask for, doubled.
 _LEAVES = 60
 # Rounds of k-means for these leaves: 100 lower the sum of squared distances by 1.4 % more.

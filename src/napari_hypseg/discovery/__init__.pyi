@@ -1,7 +1,14 @@
 from .classes import ClassRow as ClassRow
+from .classes import Figures as Figures
+from .classes import Tally as Tally
 from .classes import class_table as class_table
 from .cloud import Cloud as Cloud
 from .cloud import cloud_job as cloud_job
 from .colours import label_colours as label_colours
+from .colours import node_colours as node_colours
+from .history import History as History
+from .partition import OwnClass as OwnClass
+from .partition import Partition as Partition
+from .partition import PartitionClass as PartitionClass
 from .report import write_report as write_report
 from .selection import Selection as Selection

@@ -1,4 +1,4 @@
-"""Figures of the classes at one granularity: their size, their place in the ball, their origin."""
+"""Figures of the classes: their size, their place in the ball, their origin."""
 
 from __future__ import annotations
 
@@ -7,12 +7,20 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 import torch
+from numba import njit
 
 from napari_hypseg.clustering import Clustering, TreeClustering
+from napari_hypseg.discovery.cloud import Cloud
+from napari_hypseg.discovery.partition import OwnClass, Partition
 from napari_hypseg.geometry import distance
 
-__all__ = ["ClassRow", "class_table", "split_from"]
+__all__ = ["ClassRow", "Figures", "Tally", "class_table", "split_from"]
+
+Array = npt.NDArray[np.float64]
+Bytes = npt.NDArray[np.uint8]
+Counts = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,3 +130,99 @@ def split_from(clustering: Clustering, k: int) -> list[int | None]:
     return [None] + [
         int(np.flatnonzero(before != after[:-1])[0]) + 1 for before, after in pairwise(levels)
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What one class of a partition comes to.
+
+    Attributes
+    ----------
+    voxels : int
+        Voxels of the labels' lattice with its label.
+    volume_nm3 : float
+        Their volume, in cubic nanometres.
+    distance : float
+        Mean distance of their latent points to the centre of the ball; NaN where none of them is
+        in the cloud. Near the centre lies what is general or uncertain.
+    """
+
+    voxels: int
+    volume_nm3: float
+    distance: float
+
+
+class Tally:
+    """Counts that give the figures of any partition at once.
+
+    Parameters
+    ----------
+    clustering : TreeClustering
+    cloud : Cloud
+        The latent points of its voxels, or of a sample of them.
+    """
+
+    def __init__(self, clustering: TreeClustering, cloud: Cloud) -> None:
+        self._leaves, self._tree = clustering.leaves.reshape(-1), clustering.tree
+        self._cloud = cloud
+        norms = np.linalg.norm(cloud.points, axis=1).astype(np.float64)
+        if cloud.curvature is not None:
+            root = math.sqrt(cloud.curvature)
+            # Rounding may put a point of the rim on it.
+            norms = 2 / root * np.arctanh(np.minimum(root * norms, 1 - 1e-7))
+        self._radii = norms
+        self._sampled = self._leaves[cloud.voxels].astype(np.int64)
+        self._own: tuple[OwnClass, ...] | None = None
+        self._table: tuple[Counts, Counts, Array]
+
+    def figures(
+        self, partition: Partition, voxel_size: tuple[float, float, float]
+    ) -> list[Figures]:
+        """Figures of all classes, in order of their labels.
+
+        Parameters
+        ----------
+        partition : Partition
+            Of the same clustering.
+        voxel_size : tuple of float
+            Of the labels' lattice (``latents.voxel_size``), along (z, y, x), in angstrom.
+        """
+        if partition.own is not self._own:
+            self._table, self._own = self._count(partition), partition.own
+        lookup = partition.lookup()
+        voxel = math.prod(voxel_size) / 1e3
+
+        def summed(table: npt.NDArray[np.generic]) -> Array:
+            of_tree = np.bincount(lookup, table[0], minlength=partition.k + 1)[1:]
+            return np.concatenate([of_tree, table[1:].sum(1)])
+
+        voxels, sampled, distances = map(summed, self._table)
+        means = np.divide(distances, sampled, where=sampled > 0, out=np.full_like(sampled, np.nan))
+        return [
+            Figures(int(count), count * voxel, mean)
+            for count, mean in zip(voxels.tolist(), means.tolist(), strict=True)
+        ]
+
+    def _count(self, partition: Partition) -> tuple[Counts, Counts, Array]:
+        """Voxels, sampled points and the sums of their distances, each by own class and leaf.
+
+        Row 0 is what no own class has, shape (m + 1, n) each.
+        """
+        rows, n = len(partition.own) + 1, self._tree.n_leaves
+        voxels = np.zeros((rows, n), np.int64)
+        cell = self._sampled
+        if partition.own:
+            own = partition.own_values().reshape(-1)
+            _count_covered(own, self._leaves, voxels)
+            cell = own[self._cloud.voxels] * np.int64(n) + cell
+        voxels[0] = self._tree.counts[:n] - voxels.sum(0)
+        sampled: Counts = np.bincount(cell, minlength=rows * n).reshape(rows, n)
+        distances = np.bincount(cell, self._radii, minlength=rows * n).astype(np.float64)
+        return voxels, sampled, distances.reshape(rows, n)
+
+
+@njit(nogil=True, cache=True)
+def _count_covered(own: Bytes, leaves: Bytes, counts: Counts) -> None:
+    for i in range(own.size):
+        if own[i]:
+            counts[own[i], leaves[i]] += 1

@@ -7,10 +7,9 @@ import functools
 import numpy as np
 import numpy.typing as npt
 
-from napari_hypseg.clustering import Clustering, TreeClustering
-from napari_hypseg.discovery.classes import split_from
+from napari_hypseg.clustering import Clustering, MergeTree, TreeClustering
 
-__all__ = ["colour_difference", "label_colours"]
+__all__ = ["colour_difference", "distinct_colour", "label_colours", "node_colours"]
 
 Array = npt.NDArray[np.float64]
 
@@ -104,21 +103,91 @@ def label_colours(clustering: Clustering, k: int) -> Array:
     >>> label_colours(TreeClustering("disk", leaves, tree), 2).shape
     (2, 3)
     """
-    parents = split_from(clustering, k)
-    hues = _directions(clustering, k)
+    if isinstance(clustering, TreeClustering):
+        clustering.tree.nodes(k)  # says what k there are
+        firsts, parents, _ = _labels(clustering.tree, k)
+        return _choose(_directions(clustering.tree.centroids[firsts]), parents)
+    centroids = clustering.centroids(k)
+    return _choose(_directions(centroids), [None] * k)
+
+
+def node_colours(tree: MergeTree) -> Array:
+    """Colours of all nodes of a tree, shape (2 n - 1, 3).
+
+    A node has the colour of its label (see `label_colours`) at every granularity that it is part
+    of. So the classes of any cut through the tree differ in colour, and keep theirs when others
+    are split or merged.
+    """
+    firsts, parents, labels = _labels(tree, tree.n_leaves)
+    return _choose(_directions(tree.centroids[firsts]), parents)[labels]
+
+
+def _labels(tree: MergeTree, k: int) -> tuple[list[int], list[int | None], npt.NDArray[np.int64]]:
+    """Where the labels come from.
+
+    Returns
+    -------
+    firsts : list of int
+        The node at which each of the k labels appears; label 1 appears with label 2.
+    parents : list of int or None
+        Index of the label that it was split from.
+    labels : array of int64, shape (2 n - 1,)
+        Index of the label of each node down to this granularity.
+    """
+    n = tree.n_leaves
+    labels = np.zeros(2 * n - 1, np.int64)
+    firsts: list[int] = [2 * n - 2]
+    parents: list[int | None] = [None]
+    for merge in range(n - 2, max(n - 1 - max(k, 2), -1), -1):
+        whole, (a, b) = n + merge, tree.merges[merge].tolist()
+        larger, smaller = (a, b) if tree.counts[a] >= tree.counts[b] else (b, a)
+        if len(firsts) == 1:
+            firsts[0] = larger
+        labels[larger], labels[smaller] = labels[whole], len(firsts)
+        parents.append(int(labels[whole]))
+        firsts.append(smaller)
+    return firsts[:k], parents[:k], labels
+
+
+def distinct_colour(taken: npt.ArrayLike) -> Array:
+    """A colour that differs as clearly as can be from some others, shape (3,).
+
+    Parameters
+    ----------
+    taken : array, shape (n, 3)
+        sRGB, 0 to 1.
+    """
+    rgb, views = _candidates()
+    apart = np.full(len(rgb), np.inf)
+    for other in np.asarray(taken, np.float64).reshape(-1, 1, 3):
+        apart = np.minimum(apart, _difference(views, _views(other)))
+    colour: Array = rgb[apart.argmax()]
+    return colour
+
+
+def _choose(hues: Array, parents: list[int | None]) -> Array:
+    """Colours near the hues, in order; each differs from those before it.
+
+    Parameters
+    ----------
+    hues : array, shape (k,)
+        In turns.
+    parents : list of int or None
+        Index of the colour to stay near to.
+    """
     rgb, views = _candidates()
     _, a, b = views[0].T
     hue, chroma = np.arctan2(b, a) / (2 * np.pi), np.hypot(a, b)
     apart = np.full(len(rgb), np.inf)
     chosen: list[int] = []
-    for label, parent in enumerate(parents):
+    for index, parent in enumerate(parents):
         if chosen:
             apart = np.minimum(apart, _difference(views, views[:, chosen[-1:]]))
-        cost = _turns(hue, hues[label]) + _CHROMA_WEIGHT * abs(
-            chroma - (_VIVID if label else _MUTED)
+        cost = _turns(hue, hues[index]) + _CHROMA_WEIGHT * abs(
+            chroma - (_VIVID if index else _MUTED)
         )
         if parent is not None:
-            cost += _PARENT_WEIGHT * _turns(hue, hues[parent - 1])
+            cost += _PARENT_WEIGHT * _turns(hue, hues[parent])
         cost[apart < min(_CLEAR, 0.85 * apart.max())] = np.inf
         chosen.append(int(cost.argmin()))
     return rgb[chosen]
@@ -140,16 +209,8 @@ def colour_difference(first: npt.ArrayLike, second: npt.ArrayLike) -> Array:
     return _difference(_views(np.asarray(first)), _views(np.asarray(second)))
 
 
-def _directions(clustering: Clustering, k: int) -> Array:
-    """Direction of each label's centroid from the centre of the disk, in turns, shape (k,)."""
-    if isinstance(clustering, TreeClustering):
-        tree = clustering.tree
-        # The centroid at the level where the label appears; label 1 appears with label 2.
-        levels = [min(max(label, 2), tree.n_leaves) for label in range(1, k + 1)]
-        nodes = [tree.nodes(level)[i] for i, level in enumerate(levels)]
-        points = tree.centroids[nodes]
-    else:
-        points = clustering.centroids(k)
+def _directions(points: Array) -> Array:
+    """Directions of points from the centre of the disk, in turns, shape (n,)."""
     turns: Array = np.arctan2(points[:, 1], points[:, 0]) / (2 * np.pi)
     return turns
 

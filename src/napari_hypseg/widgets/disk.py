@@ -59,9 +59,9 @@ class DiskDock(QWidget):
         events.mouse_double_click.connect(lambda _event: self.scene.show_whole())
         self._links = [
             (self.state.result_changed, self._on_result),
-            (self.state.k_changed, self._draw_tree),
+            (self.state.partition_changed, self._draw_tree),
             (self.state.settled, self._draw_classes),
-            (self.state.names_changed, self._on_pick),
+            (self.state.partition_changed, self._on_pick),
             (self.state.selection.changed, self._on_pick),
         ]
         for signal, slot in self._links:
@@ -130,17 +130,16 @@ class DiskDock(QWidget):
 
     def _draw_tree(self) -> None:
         """Centroids and tree at the granularity chosen: quick enough for every slider step."""
-        result, k = self.state.result, self.state.k
-        if result is not None:
-            self.scene.draw_tree(result.clustering.tree, k, result.colours)
+        partition = self.state.partition
+        if partition is not None:
+            self.scene.draw_tree(partition)
 
     def _draw_classes(self) -> None:
-        result, k = self.state.result, self.state.k
-        if result is not None:
+        result, partition = self.state.result, self.state.partition
+        if result is not None and partition is not None:
             self._draw_tree()
-            shown = result.cloud.voxels[: self.scene.most]
-            labels = result.clustering.tree.lookup(k)[result.clustering.leaves.ravel()[shown]]
-            self.scene.draw_points(labels, result.colours)
+            labels = partition.labels_at(result.cloud.voxels[: self.scene.most])
+            self.scene.draw_points(labels, partition.label_colours()[:, :3])
 
     def _on_press(self, event: Any) -> None:
         self._pressed = event.pos
@@ -154,24 +153,22 @@ class DiskDock(QWidget):
             self.state.selection.pick_point(*point)
 
     def _on_pick(self) -> None:
-        selection, result = self.state.selection, self.state.result
+        selection, result, partition = self.state.selection, self.state.result, self.state.partition
         self.scene.draw_pick(selection.point)
         if result is None:
             self.text.setText("Map voxels first: step 3 of Hyperbolic segmentation.")
         elif selection.point is None or selection.voxel is None:
             self.text.setText(_HINT)
         else:
-            label = int(
-                result.clustering.tree.lookup(self.state.k)[
-                    result.clustering.leaves[selection.voxel]
-                ]
-            )
+            assert partition is not None  # noqa: S101
+            voxel = np.ravel_multi_index(selection.voxel, partition.clustering.leaves.shape)
+            name = partition.classes[partition.labels_at(np.array([voxel]))[0] - 1].name
             seen = ", ".join(f"{v:.2f}" for v in selection.point[:2] * self.scene.scale)
             beyond = "" if result.latents.dim == 2 else f" and {result.latents.dim - 2} more"
             radius = selection.distance
             self.text.setText(
                 f"Point ({seen}{beyond}), distance to the centre "
-                f"{'∞' if math.isinf(radius) else f'{radius:.2f}'}, {self.state.name(label)}, "
+                f"{'∞' if math.isinf(radius) else f'{radius:.2f}'}, {name}, "
                 f"voxel {tuple(selection.voxel)}; {len(selection.voxels):,} nearest voxels lit"
             )
 

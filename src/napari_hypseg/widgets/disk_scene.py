@@ -12,9 +12,9 @@ from vispy.scene import PanZoomCamera, SceneCanvas
 from vispy.scene.visuals import Image, Line, Markers, Text
 from vispy.visuals.transforms import STTransform
 
-from napari_hypseg.clustering import MergeTree
 from napari_hypseg.discovery.cloud import Cloud
 from napari_hypseg.discovery.disk import nice
+from napari_hypseg.discovery.partition import Partition
 from napari_hypseg.geometry import geodesic
 
 __all__ = ["DiskScene"]
@@ -129,13 +129,13 @@ class DiskScene:
         self._points.visible = True
         self.canvas.update()
 
-    def draw_tree(self, tree: MergeTree, k: int, colours: npt.NDArray[np.float64]) -> None:
-        """Draw the centroids of k classes, and the merges above them as geodesics."""
-        n = tree.n_leaves
+    def draw_tree(self, partition: Partition) -> None:
+        """Draw the centroids of the classes, and the merges above them as geodesics."""
+        tree, nodes = partition.tree, list(partition.nodes)
         ways = []
-        for index in range(n - k, n - 1):
-            whole = torch.from_numpy(tree.centroids[n + index])
-            for node in tree.merges[index].tolist():
+        for merged in partition.wholes:
+            whole = torch.from_numpy(tree.centroids[merged])
+            for node in tree.merges[merged - tree.n_leaves].tolist():
                 part = torch.from_numpy(tree.centroids[node])
                 if self._curvature is None:
                     way = whole + _STEPS[:, None] * (part - whole)
@@ -145,11 +145,10 @@ class DiskScene:
         self._tree.visible = bool(ways)
         if ways:
             self._tree.set_data(np.concatenate(ways), color=(*self._text, 0.8))
-        nodes = tree.nodes(k)
         shares = tree.counts[nodes] / tree.counts[nodes].sum()
         self._centroids.set_data(
             tree.centroids[nodes, :2] * self.scale,
-            face_color=np.concatenate([colours[:k], np.ones((k, 1))], axis=1),
+            face_color=np.insert(partition.colours[nodes], 3, 1.0, axis=1),
             edge_color=self._text, edge_width=1.2, size=9 + 9 * np.sqrt(shares),
         )  # fmt: skip
         self._centroids.visible = True

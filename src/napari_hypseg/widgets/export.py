@@ -50,9 +50,10 @@ class Exports(QWidget):
             self.save_labels(Path(path))
 
     def save_labels(self, path: Path) -> None:
-        """Write the labels at the granularity chosen."""
-        if self._state.result is not None:
-            job = export_job(self._state.result, self._state.k, path)
+        """Write the labels of the classes as they are."""
+        result, partition = self._state.result, self._state.partition
+        if result is not None and partition is not None:
+            job = export_job(result, partition, path)
             self._runner.start("writing labels", job, lambda p: self.said.emit(f"wrote {p}"))
 
     def refresh(self) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from magicgui.widgets import ComboBox, Container, FloatSpinBox
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import QSignalBlocker, Qt, QTimer
 from qtpy.QtWidgets import QLabel
 from superqt import QLabeledSlider
 
@@ -80,13 +80,12 @@ class GranularityStep(Step):
         self.rest = QTimer(self)
         self.rest.setSingleShot(True)
         self.rest.setInterval(_REST)
-        self.rest.timeout.connect(state.settled.emit)
+        self.rest.timeout.connect(state.settle)
         self.slider.valueChanged.connect(state.choose)
         self.table.chosen.connect(self._on_class_chosen)
         state.result_changed.connect(self._on_result)
-        state.k_changed.connect(self._on_k)
+        state.partition_changed.connect(self._on_partition)
         state.settled.connect(self._on_settled)
-        state.names_changed.connect(self._on_names)
 
     def settings(self) -> dict[str, Any]:
         """Arguments of a clustering."""
@@ -113,19 +112,20 @@ class GranularityStep(Step):
         self.table.refresh()
         self.refresh()
 
-    def _on_k(self) -> None:
+    def _on_partition(self) -> None:
+        partition = self._state.partition
+        assert partition is not None  # noqa: S101
         if self._shown is not None:
-            self._shown.recolour(self._state)
+            self._shown.recolour(partition)
+        with QSignalBlocker(self.slider):
+            self.slider.setValue(partition.k)
+        self.table.refresh()
         self.rest.start()
 
     def _on_settled(self) -> None:
         if self._shown is not None:
-            self._shown.settle(self._state)
-        self.table.refresh()
-
-    def _on_names(self) -> None:
-        if self._shown is not None:
-            self._shown.describe(self._state)
+            assert self._state.partition is not None  # noqa: S101
+            self._shown.settle(self._state.partition)
 
     def _on_class_chosen(self, label: int) -> None:
         if self._shown is not None:

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 from napari.utils.colormaps import DirectLabelColormap
 
+from napari_hypseg.discovery import Partition
+from napari_hypseg.discovery.partition import relabel
 from napari_hypseg.widgets.layers import place_of
-from napari_hypseg.widgets.state import Result, State
+from napari_hypseg.widgets.state import State
 
 __all__ = ["LeafLayer"]
 
@@ -29,56 +31,59 @@ class LeafLayer:
 
     def __init__(self, viewer: Any, state: State) -> None:
         assert state.result is not None  # noqa: S101
+        assert state.partition is not None  # noqa: S101
         self._viewer = viewer
-        self._result: Result = state.result
-        # From 1 on: napari takes 0 for the background.
-        self._leaves = self._result.clustering.leaves + np.uint8(1)
+        partition, latents = state.partition, state.result.latents
+        # Leaves and own classes; and whose: other own classes need other values.
+        self._values, self._own = partition.values(), partition.own
         self._exact = True
         self.layer = viewer.add_labels(
-            self._result.clustering.labels(state.k),
-            name=f"{self._result.latents.name} classes",
-            opacity=0.6,
-            **place_of(self._result.latents.as_volume()),
-        )
-        self._colour(self._result.colours[: state.k])
-        self.describe(state)
+            relabel(self._values, partition.value_labels()), name=f"{latents.name} classes",
+            opacity=0.6, **place_of(latents.as_volume()),
+        )  # fmt: skip
+        self._colour(partition.label_colours())
+        self._describe(partition)
 
     @property
     def is_there(self) -> bool:
         """Whether the layer is still in the viewer, or a person has removed it."""
         return self.layer in self._viewer.layers
 
-    def recolour(self, state: State) -> None:
-        """Show granularity k by the colours of the leaves."""
+    def recolour(self, partition: Partition) -> None:
+        """Show the classes by the colours of the leaves."""
+        if partition.own is not self._own:
+            self._values, self._own = partition.values(), partition.own
+            self._exact = True
         if self._exact:
-            self.layer.data = self._leaves
+            self.layer.data = self._values
             self._exact = False
-        lookup = self._result.clustering.tree.lookup(state.k)
-        self._colour(self._result.colours[lookup - 1])
+        labels = partition.value_labels()
+        there = labels > 0
+        self._colour(partition.label_colours()[labels[there] - 1])
 
-    def settle(self, state: State) -> None:
-        """Show granularity k by exact labels, with the names of the classes."""
-        self.layer.data = self._result.clustering.labels(state.k)
+    def settle(self, partition: Partition) -> None:
+        """Show the classes by exact labels, with their names."""
+        self.layer.data = relabel(self._values, partition.value_labels())
         self._exact = True
-        self._colour(self._result.colours[: state.k])
-        self.describe(state)
-
-    def describe(self, state: State) -> None:
-        """Put the classes' names where napari's status bar finds them."""
-        rows = self._result.rows(state.k)
-        labels = [row.label for row in rows]
-        names = [state.name(label) for label in labels]
-        self.layer.features = {"index": labels, "class": names}
+        self._colour(partition.label_colours())
+        self._describe(partition)
 
     def remove(self) -> None:
         """Take the layer out of the viewer, if it is still there."""
         if self.is_there:
             self._viewer.layers.remove(self.layer)
 
+    def _describe(self, partition: Partition) -> None:
+        """Put the classes' names where napari's status bar finds them."""
+        classes = partition.classes
+        self.layer.features = {
+            "index": [c.label for c in classes], "class": [c.name for c in classes]
+        }  # fmt: skip
+
     def _colour(self, colours: Any) -> None:
-        """Colours of the values from 1 on."""
+        """Colours and opacities of the values from 1 on."""
         table: dict[int | None, Any] = {None: np.zeros(4), 0: np.zeros(4)}
-        table.update({value: np.append(rgb, 1.0) for value, rgb in enumerate(colours, start=1)})
+        table.update(enumerate(colours, start=1))
         # A new colour map announces a new selected label, which nobody has selected.
         with self.layer.events.selected_label.blocker():
             self.layer.colormap = DirectLabelColormap(color_dict=table)

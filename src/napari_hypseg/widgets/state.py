@@ -1,9 +1,9 @@
-"""What the two docks share: the session, the result on show, the granularity, the names."""
+"""What the two docks share: the session, the result on show, the classes, what is picked."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,7 +17,7 @@ from napari_hypseg.volumes import Volume, write_labels
 
 if TYPE_CHECKING:
     from napari_hypseg.clustering import TreeClustering
-    from napari_hypseg.discovery import ClassRow, Cloud
+    from napari_hypseg.discovery import Cloud, History, Partition, Tally
     from napari_hypseg.latents import Latents
     from napari_hypseg.session import Session
 
@@ -47,8 +47,10 @@ class Result:
     latents : Latents
     clustering : TreeClustering
     cloud : Cloud
-    colours : array, shape (k, 3)
-        sRGB of the labels 1 to k, k being the finest granularity; the same at every coarser one.
+    colours : array, shape (2 n - 1, 3)
+        sRGB of the nodes of the tree.
+    tally : Tally
+        Gives the figures of the classes.
     stride : int
         Every how many voxels were mapped: more than 1 is a preview.
     seconds : float
@@ -59,28 +61,14 @@ class Result:
     clustering: TreeClustering
     cloud: Cloud
     colours: npt.NDArray[np.float64]
+    tally: Tally
     stride: int
     seconds: float
-    _rows: dict[int, list[ClassRow]] = field(default_factory=dict)
 
     @property
     def most(self) -> int:
-        """The finest granularity to show."""
-        return len(self.colours)
-
-    def rows(self, k: int) -> list[ClassRow]:
-        """The classes at one granularity."""
-        from napari_hypseg.discovery import class_table
-
-        if k not in self._rows:
-            self._rows[k] = class_table(
-                self.clustering, k, self.latents.voxel_size, curvature=self.cloud.curvature
-            )
-        return self._rows[k]
-
-    def node(self, k: int, label: int) -> int:
-        """The tree's node that a label stands for at one granularity."""
-        return int(self.clustering.tree.nodes(k)[label - 1])
+        """The finest granularity of the slider."""
+        return min(FINEST, self.clustering.most)
 
 
 class State:
@@ -90,53 +78,135 @@ class State:
     ----------
     session : Session or None
     result : Result or None
-    k : int
-        The granularity.
     selection : Selection
-    result_changed, k_changed, settled, names_changed : psygnal.Signal
-        ``k_changed`` comes with every step of the slider, ``settled`` when it rests.
+        The picked point and voxels.
+    chosen : tuple of int
+        Keys of the classes that are highlighted, in the table, the tree and the viewer.
+    result_changed, partition_changed, settled, chosen_changed : psygnal.Signal
+        ``partition_changed`` comes with every change of the classes and every step of the slider,
+        ``settled`` when nothing has changed for a while: what takes longer waits for it.
     """
 
     result_changed = Signal()
-    k_changed = Signal()
+    partition_changed = Signal()
     settled = Signal()
-    names_changed = Signal()
+    chosen_changed = Signal()
 
     def __init__(self) -> None:
         self.session: Session | None = None
         self.result: Result | None = None
-        self.k = 6
         self.selection = Selection()
-        self._names: dict[int, str] = {}
+        self.chosen: tuple[int, ...] = ()
+        self._history: History | None = None
+        # The granularity to begin with.
+        self._k = 6
+
+    @property
+    def partition(self) -> Partition | None:
+        """The classes as they are now; None without a result."""
+        return None if self._history is None else self._history.now
+
+    @property
+    def k(self) -> int:
+        """Number of classes of the tree."""
+        return self._k if self.partition is None else self.partition.k
 
     def show(self, result: Result | None) -> None:
-        """Put another result on show, or none."""
-        self.result = result
-        self._names = {}
+        """Put another result on show, or none.
+
+        Classes of a person's own stay if they are of the same voxels.
+        """
+        from napari_hypseg.discovery import History, Partition
+
+        before, kept = self.partition, self.result
+        self._k = self.k
+        self.result, self._history = result, None
         if result is not None:
-            self.k = min(self.k, result.most)
+            k = min(self._k, result.most)
+            partition = Partition.of(result.clustering, k, result.colours)
+            if before is not None and kept is not None and kept.latents is result.latents:
+                for own in before.own:
+                    partition = partition.add_own(own.mask, before.names.get(own.key), own.colour)
+            self._history = History(partition)
+        self.chosen = ()
         self.selection.reset(None if result is None else result.cloud)
         self.result_changed.emit()
 
     def choose(self, k: int) -> None:
-        """Choose the granularity."""
-        if self.result is not None:
-            k = min(k, self.result.most)
-        if k != self.k:
-            self.k = k
-            self.k_changed.emit()
+        """Choose the granularity: all such choices until `settle` are one step to undo."""
+        if self._history is None or self.result is None:
+            self._k = k
+        elif k != self.k:
+            self._history.slide(self._history.now.at(min(k, self.result.clustering.most)))
+            self._changed()
 
-    def name(self, label: int) -> str:
-        """What a person calls a class at this granularity."""
-        if self.result is None:
-            return f"class {label}"
-        return self._names.get(self.result.node(self.k, label), f"class {label}")
+    def settle(self) -> None:
+        """Say that nothing has changed for a while."""
+        if self._history is not None:
+            self._history.rest()
+            self.settled.emit()
 
-    def rename(self, label: int, name: str) -> None:
-        """Name a class; the name stays with its branch of the tree when k changes."""
-        if self.result is not None and name.strip() and name.strip() != self.name(label):
-            self._names[self.result.node(self.k, label)] = name.strip()
-            self.names_changed.emit()
+    def change(self, partition: Partition) -> None:
+        """Take other classes, as one step that can be undone."""
+        if self._history is not None:
+            self._history.add(partition)
+            self._changed()
+
+    def add_own(self, mask: npt.ArrayLike, name: str | None = None) -> int:
+        """Add a class of a person's own and highlight it; its key.
+
+        Parameters
+        ----------
+        mask : array of bool, shape (z, y, x)
+            Its voxels, on the lattice of the latents.
+        name : str, optional
+
+        Raises
+        ------
+        ValueError
+            If there are no classes yet, or the mask can't be one (see `Partition.add_own`).
+        """
+        if self.partition is None:
+            raise ValueError("map the voxels before adding a class of your own")
+        self.change(self.partition.add_own(mask, name))
+        key = self.partition.own[-1].key
+        self.highlight([key])
+        return key
+
+    def undo(self) -> None:
+        """Take the last change of the classes back."""
+        if self._history is not None and self._history.can_undo:
+            self._history.undo()
+            self._changed()
+
+    def redo(self) -> None:
+        """Make the change again that was undone last."""
+        if self._history is not None and self._history.can_redo:
+            self._history.redo()
+            self._changed()
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether there is a change to take back."""
+        return self._history is not None and self._history.can_undo
+
+    @property
+    def can_redo(self) -> bool:
+        """Whether there is a change to make again."""
+        return self._history is not None and self._history.can_redo
+
+    def highlight(self, keys: Iterable[int]) -> None:
+        """Highlight these classes and no others."""
+        chosen = tuple(sorted(set(keys)))
+        if chosen != self.chosen:
+            self.chosen = chosen
+            self.chosen_changed.emit()
+
+    def _changed(self) -> None:
+        """Classes that are gone can't be highlighted."""
+        assert self.partition is not None  # noqa: S101
+        self.partition_changed.emit()
+        self.highlight(set(self.chosen) & set(self.partition.keys))
 
 
 def train_job(
@@ -177,7 +247,7 @@ def discover_job(
 ) -> Job[Result]:
     """Map the voxels at a stride (None: they are mapped), cluster them, gather what is drawn."""
     from napari_hypseg.clustering import TreeClustering
-    from napari_hypseg.discovery import cloud_job, label_colours
+    from napari_hypseg.discovery import Tally, cloud_job, node_colours
 
     if stride is not None:
         yield from session.map_job(stride=stride, device=device)
@@ -187,16 +257,22 @@ def discover_job(
     assert isinstance(clustering, TreeClustering)  # noqa: S101
     cloud = yield from cloud_job(latents)
     yield Progress("choosing colours", 0, 0)
-    colours = label_colours(clustering, min(FINEST, clustering.most))
+    colours = node_colours(clustering.tree)
     run = session.run
     return Result(
-        latents, clustering, cloud, colours, run["mapping"]["stride"], run["seconds"]["mapping"]
+        latents,
+        clustering,
+        cloud,
+        colours,
+        Tally(clustering, cloud),
+        run["mapping"]["stride"],
+        run["seconds"]["mapping"],
     )
 
 
-def export_job(result: Result, k: int, path: Path) -> Job[Path]:
-    """Write the labels at one granularity."""
+def export_job(result: Result, partition: Partition, path: Path) -> Job[Path]:
+    """Write the labels of the classes as they are."""
     yield Progress("writing labels", 0, 0)
     like: Volume = result.latents.as_volume()
-    write_labels(path, result.clustering.labels(k), like)
+    write_labels(path, partition.labels(), like)
     return path

@@ -15,8 +15,8 @@ _COLUMNS = {
     "Class": "Double click to give it a name; the name stays with its branch of the tree",
     "Voxels": "Voxels of the labels in it",
     "nm³": "Its volume",
-    "Dist.": "Hyperbolic distance of its centroid to the centre of the disk: near the centre "
-    "lies what is general or uncertain, farther out what is specific",
+    "Dist.": "Mean hyperbolic distance of its voxels' points to the centre of the disk: near the "
+    "centre lies what is general or uncertain, farther out what is specific",
 }
 
 
@@ -52,18 +52,19 @@ class ClassTable(QTableWidget):
 
     def refresh(self) -> None:
         """Show the classes as they are now."""
-        result, state = self._state.result, self._state
-        rows = [] if result is None else result.rows(state.k)
+        partition, result = self._state.partition, self._state.result
+        classes = [] if partition is None else partition.classes
         with QSignalBlocker(self):
-            self.setRowCount(len(rows))
-            for index, row in enumerate(rows):
-                assert result is not None  # noqa: S101
-                colour = QColor.fromRgbF(*result.colours[index].tolist())
-                self._cell(index, 0, "").setIcon(_swatch(colour))
-                self._cell(index, 1, state.name(row.label), editable=True)
-                self._cell(index, 2, f"{row.voxels:,}", right=True)
-                self._cell(index, 3, f"{row.volume_nm3:,.0f}", right=True)
-                self._cell(index, 4, f"{row.distance:.2f}", right=True)
+            self.setRowCount(len(classes))
+            if partition is None or result is None:
+                return
+            figures = result.tally.figures(partition, result.latents.voxel_size)
+            for row, (shown, figure) in enumerate(zip(classes, figures, strict=True)):
+                self._cell(row, 0, "").setIcon(_swatch(QColor.fromRgbF(*shown.colour)))
+                self._cell(row, 1, shown.name, editable=True)
+                self._cell(row, 2, f"{figure.voxels:,}", right=True)
+                self._cell(row, 3, f"{figure.volume_nm3:,.0f}", right=True)
+                self._cell(row, 4, f"{figure.distance:.2f}", right=True)
 
     def _cell(
         self, row: int, column: int, text: str, *, editable: bool = False, right: bool = False
@@ -78,8 +79,9 @@ class ClassTable(QTableWidget):
 
     def _on_edited(self, item: QTableWidgetItem) -> None:
         if item.column() == 1:
-            self._state.rename(item.row() + 1, item.text())
-            self.refresh()
+            partition = self._state.partition
+            assert partition is not None  # noqa: S101
+            self._state.change(partition.rename(partition.keys[item.row()], item.text()))
 
 
 def _swatch(colour: QColor) -> QIcon:
