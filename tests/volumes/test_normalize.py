@@ -146,3 +146,22 @@ def test_apply_leaves_its_input_alone():
     Normalization(0, 1, 0.5, 1).apply(voxels)
     assert voxels[1] == 5
     assert np.isnan(voxels[0])
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+@pytest.mark.parametrize("blank", [0, 40, 500])
+def test_masked_voxels_do_not_count(dtype, blank):
+    rng = np.random.default_rng(0)
+    inside = rng.normal(100, 20, (20, 20, 20)).round(3).astype(dtype)
+    masked = np.full((20, 20, 40), blank, dtype)
+    masked[..., :20] = inside
+    expected, found = (fit_normalization(Volume(array)) for array in (inside, masked))
+    # Only measurements that happen to have the mask's value are lost with it.
+    assert found.to_dict() == pytest.approx(expected.to_dict(), rel=0.02)
+
+
+def test_two_values_both_count():
+    array = np.zeros((4, 4, 4), np.uint8)
+    array[0] = 10
+    fit = fit_normalization(Volume(array))
+    assert (fit.low, fit.high, fit.mean) == (0, 10, 2.5)
