@@ -147,3 +147,56 @@ def test_reports_without_falling_back(monkeypatch):
     assert done == sorted(done)
     assert reports[-1].done == reports[-1].total
     assert len({p.total for p in reports}) == 1
+
+
+def test_tiles_merge_in_any_order(monkeypatch):
+    monkeypatch.setattr(regions, "_TILE", 600)
+    points, _ = _blocks((11, 13, 17))
+    found = []
+    for threads in (1, 4):
+        monkeypatch.setattr(regions.torch, "get_num_threads", lambda n=threads: n)
+        found.append(_regions(points, 20))
+    np.testing.assert_array_equal(found[0][0], found[1][0])
+    np.testing.assert_array_equal(found[0][1].points, found[1][1].points)
+    np.testing.assert_array_equal(found[0][1].edges, found[1][1].edges)
+
+
+def test_supervoxels_do_not_grow_in_number_with_the_volume(monkeypatch):
+    monkeypatch.setattr(regions, "_TILE", 600)
+    monkeypatch.setattr(regions, "_SUPERVOXEL", 2)
+    monkeypatch.setattr(regions, "_MOST_SUPERVOXELS", 60)
+    started = []
+    merge = regions.merge_regions_job
+
+    def watched(start, until, *, hyperbolic):
+        started.append(len(start.weights))
+        return merge(start, until, hyperbolic=hyperbolic)
+
+    monkeypatch.setattr(regions, "merge_regions_job", watched)
+    points, truth = _blocks((12, 16, 20))
+    labels, _ = _regions(points, 5)
+    assert sorted(started)[0] <= 60 + len(started)
+    assert adjusted_rand_score(labels.ravel(), truth.ravel()) > 0.9
+
+
+def test_a_stopped_job_leaves_no_thread_at_work(monkeypatch):
+    monkeypatch.setattr(regions, "_TILE", 2000)
+    points, _ = _blocks((30, 32, 34))
+    reads = []
+
+    def read(box):
+        reads.append(box)
+        return points[box].copy()
+
+    job = regions_job(points.shape[:3], read, leaves=5, hyperbolic=False)
+    next(job)
+    job.close()
+    assert len(reads) < len(regions._tiles((30, 32, 34)))
+
+
+def test_a_tile_that_can_not_be_read_is_an_error():
+    def read(box):
+        raise ValueError("the disk is gone")
+
+    with pytest.raises(ValueError, match="the disk is gone"):
+        finish(regions_job((4, 4, 4), read, leaves=2, hyperbolic=False))

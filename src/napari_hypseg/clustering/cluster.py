@@ -220,7 +220,7 @@ def _volume_job(latents: Latents) -> Job[TreeClustering]:
     job = regions_job(latents.shape, read, leaves=leaves, hyperbolic=curvature is not None)
     labels, regions = yield from job
     tree = yield from _tree_job(regions, curvature)
-    return TreeClustering("volume", labels.astype(np.uint8), tree)
+    return TreeClustering("volume", labels, tree)
 
 
 def _disk_job(latents: Latents, points: Points, weights: Points, seed: int) -> Job[TreeClustering]:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import math
+import threading
+import zlib
+from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from numba import njit
 
-from napari_hypseg.clustering.ward import Merges, Regions, contract_edges, merge_regions_job
+from napari_hypseg.clustering.ward import Regions, contract_edges, merge_regions_job
 from napari_hypseg.jobs import Job, Progress
 from napari_hypseg.volumes.volume import Box
 
@@ -23,8 +29,12 @@ Indices = npt.NDArray[np.int32]
 _TILE = 1 << 20
 # Units of progress a tile.
 _UNITS = 1000
-# Voxels a supervoxel of a tile, on average.
+# Voxels a supervoxel of a tile, on average; more where a volume would have too many supervoxels:
+# the memory for their one graph, about 200 bytes each, does not grow with the volume.
 _SUPERVOXEL = 64
+_MOST_SUPERVOXELS = 1 << 21
+# Tiles merged at the same time, at most.
+_MOST_WORKERS = 8
 
 
 def grid_edges(shape: tuple[int, int, int]) -> Indices:
@@ -37,13 +47,32 @@ def grid_edges(shape: tuple[int, int, int]) -> Indices:
     return np.concatenate(pairs)
 
 
+@dataclass(frozen=True)
+class _Tile:
+    """A tile whose voxels have merged.
+
+    Attributes
+    ----------
+    labels : bytes
+        Supervoxel of each voxel, uint32, compressed: a tenth of its size.
+    regions : Regions
+        The supervoxels.
+    faces : dict
+        Labels of the planes at both ends along each axis, by (axis, whether it is the far end).
+    """
+
+    labels: bytes
+    regions: Regions
+    faces: dict[tuple[int, bool], Indices]
+
+
 def regions_job(
     shape: tuple[int, int, int],
     read: Callable[[Box], npt.NDArray[np.float64]],
     *,
     leaves: int,
     hyperbolic: bool,
-) -> Job[tuple[Indices, Regions]]:
+) -> Job[tuple[npt.NDArray[np.uint8], Regions]]:
     """Merge the voxels of a volume, touching ones only, into a few regions.
 
     Parameters
@@ -52,47 +81,136 @@ def regions_job(
         (z, y, x).
     read : callable
         Latent points of a box, shape (z, y, x, d): spatial coordinates on the hyperboloid, or
-        points of R^d.
+        points of R^d. Called from several threads.
     leaves : int
-        Regions to leave, at most the number of voxels.
+        Regions to leave, at most the number of voxels and at most 256.
     hyperbolic : bool
         Which of the two.
 
     Returns
     -------
-    labels : array of int32, shape (z, y, x)
+    labels : array of uint8, shape (z, y, x)
         The region of each voxel, 0 to leaves - 1.
     regions : Regions
         Their means, sizes and contacts.
     """
     tiles = _tiles(shape)
-    labels = np.empty(shape, np.int32)
-    parts: list[Regions] = []
-    count = 0
-    for done, box in enumerate(tiles):
-        yield Progress("merging voxels", _UNITS * done, _UNITS * (len(tiles) + 1))
-        inside = labels[box]
-        until = max(leaves, inside.size // _SUPERVOXEL)
-        job = merge_regions_job(_single_voxels(read(box)), until, hyperbolic=hyperbolic)
-        left, merges, names = yield from _within(job, done, len(tiles) + 1)
-        inside[:] = count + _owners(inside.size, merges.pairs, names).reshape(inside.shape)
-        left.edges = left.edges + np.int32(count)
-        parts.append(left)
-        count += len(names)
-    edges = np.concatenate([p.edges for p in parts] + _seams(labels, tiles))
-    everything = Regions(
-        np.concatenate([p.points for p in parts]),
-        np.concatenate([p.weights for p in parts]),
-        contract_edges(edges, np.arange(count, dtype=np.int32), count),
-        np.concatenate([p.heights for p in parts]),
-    )
-    job = merge_regions_job(everything, leaves, hyperbolic=hyperbolic)
-    regions, merges, names = yield from _within(job, len(tiles), len(tiles) + 1)
-    owners = _owners(count, merges.pairs, names)
-    for box in tiles:
-        labels[box] = owners[labels[box]]
-        yield Progress("merging voxels", _UNITS * (len(tiles) + 1), _UNITS * (len(tiles) + 1))
+    fractions = np.zeros(len(tiles) + 1)
+
+    def progress() -> Progress:
+        total = _UNITS * len(fractions)
+        return Progress("merging voxels", int(_UNITS * fractions.sum()), total)
+
+    supervoxel = max(_SUPERVOXEL, math.prod(shape) // _MOST_SUPERVOXELS)
+    stop = threading.Event()
+
+    def merge(index: int) -> _Tile | None:
+        points = read(tiles[index])
+        size = math.prod(points.shape[:3])
+        job = merge_regions_job(
+            _single_voxels(points), max(leaves, size // supervoxel), hyperbolic=hyperbolic
+        )
+        while not stop.is_set():
+            try:
+                fractions[index] = next(job).fraction
+            except StopIteration as end:
+                regions, merges, names = end.value
+                owners = _owners(size, merges.pairs, names)
+                fractions[index] = 1.0
+                return _packed(owners.reshape(points.shape[:3]), regions)
+        return None
+
+    graph = _Graph()
+    workers = min(torch.get_num_threads(), _MOST_WORKERS, len(tiles))
+    with ThreadPoolExecutor(workers) as pool:
+        ahead: deque[Future[_Tile | None]] = deque()
+        try:
+            for index, box in enumerate(tiles):
+                # Few tiles wait for one that takes long: each holds the memory of its graph.
+                while len(ahead) <= workers and index + len(ahead) < len(tiles):
+                    ahead.append(pool.submit(merge, index + len(ahead)))
+                while not wait([ahead[0]], timeout=0.1).done:
+                    yield progress()
+                tile = ahead.popleft().result()
+                if tile is not None:
+                    graph.add(box, tile)
+                yield progress()
+        finally:
+            stop.set()
+    packed, count = graph.labels, graph.count
+    job = merge_regions_job(graph.regions(), leaves, hyperbolic=hyperbolic)
+    del graph
+    while True:
+        try:
+            fractions[-1] = next(job).fraction
+        except StopIteration as end:
+            regions, merges, names = end.value
+            break
+        yield progress()
+    owners = _owners(count, merges.pairs, names).astype(np.uint8)
+    labels = np.empty(shape, np.uint8)
+    fractions[:] = 1.0
+    for box, (start, squeezed) in zip(tiles, packed, strict=True):
+        local = np.frombuffer(zlib.decompress(squeezed), np.uint32)
+        labels[box] = owners[start:][local].reshape(labels[box].shape)
+        yield progress()
     return labels, regions
+
+
+class _Graph:
+    """The supervoxels of all tiles, as they come, numbered one after the other.
+
+    Attributes
+    ----------
+    count : int
+        How many there are.
+    labels : list of (int, bytes)
+        For each tile the number of its first supervoxel, and its compressed labels.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.labels: list[tuple[int, bytes]] = []
+        self._parts: list[Regions] = []
+        self._seams: list[Indices] = []
+        # Far faces that wait for the tile behind them, by axis and that tile's corner.
+        self._open: dict[tuple[int, ...], Indices] = {}
+
+    def add(self, box: Box, tile: _Tile) -> None:
+        """Take up a tile; those before it along each axis are here already."""
+        first = np.int32(self.count)
+        for axis in range(3):
+            corner = [s.start for s in box]
+            before = self._open.pop((axis, *corner), None)
+            if before is not None:
+                pairs = np.stack([before.ravel(), (tile.faces[axis, False] + first).ravel()], 1)
+                self._seams.append(np.unique(pairs, axis=0))
+            corner[axis] = box[axis].stop
+            self._open[axis, *corner] = tile.faces[axis, True] + first
+        tile.regions.edges = tile.regions.edges + first
+        self._parts.append(tile.regions)
+        self.labels.append((self.count, tile.labels))
+        self.count += len(tile.regions.weights)
+
+    def regions(self) -> Regions:
+        """All supervoxels and their contacts, within tiles and across their faces."""
+        parts = self._parts
+        edges = np.concatenate([p.edges for p in parts] + self._seams)
+        return Regions(
+            np.concatenate([p.points for p in parts]),
+            np.concatenate([p.weights for p in parts]),
+            contract_edges(edges, np.arange(self.count, dtype=np.int32), self.count),
+            np.concatenate([p.heights for p in parts]),
+        )
+
+
+def _packed(labels: Indices, regions: Regions) -> _Tile:
+    faces = {
+        (axis, far): np.take(labels, -1 if far else 0, axis)
+        for axis in range(3)
+        for far in (False, True)
+    }
+    return _Tile(zlib.compress(labels.astype(np.uint32).tobytes(), 1), regions, faces)
 
 
 def _single_voxels(points: npt.NDArray[np.float64]) -> Regions:
@@ -100,20 +218,6 @@ def _single_voxels(points: npt.NDArray[np.float64]) -> Regions:
     z, y, x, d = points.shape
     size = z * y * x
     return Regions(points.reshape(size, d), np.ones(size), grid_edges((z, y, x)), np.zeros(size))
-
-
-def _within(
-    job: Job[tuple[Regions, Merges, Indices]], done: int, total: int
-) -> Job[tuple[Regions, Merges, Indices]]:
-    """A job's progress as the share of one step among ``total``."""
-    while True:
-        try:
-            progress = next(job)
-        except StopIteration as end:
-            result: tuple[Regions, Merges, Indices] = end.value
-            return result
-        part = int(_UNITS * progress.fraction)
-        yield Progress("merging voxels", _UNITS * done + part, _UNITS * total)
 
 
 def _tiles(shape: tuple[int, int, int]) -> list[Box]:
@@ -130,15 +234,6 @@ def _tiles(shape: tuple[int, int, int]) -> list[Box]:
             slice(edges[2][k], edges[2][k + 1]),
         )
         for i, j, k in np.ndindex(*cuts)
-    ]
-
-
-def _seams(labels: Indices, tiles: list[Box]) -> list[Indices]:
-    """Pairs of supervoxels that touch across the faces between tiles, some more than once."""
-    return [
-        np.stack([np.take(labels, cut - 1, axis).ravel(), np.take(labels, cut, axis).ravel()], 1)
-        for axis in range(3)
-        for cut in {box[axis].start for box in tiles} - {0}
     ]
 
 

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit, prange
+from numba import njit
 
 from napari_hypseg.jobs import Job, Progress
-from napari_hypseg.training.devices import match_numba_threads
 
 __all__ = ["Merges", "Regions", "contract_edges", "merge_regions_job", "to_hyperboloid"]
 
@@ -86,10 +85,10 @@ def _squared(p: Floats, q: Floats, hyperbolic: bool) -> float:
     return float((2 * np.arcsinh(0.5 * np.sqrt(max(gap - time * time, 0.0)))) ** 2)
 
 
-@njit(parallel=True, nogil=True, cache=True)
+@njit(nogil=True, cache=True)
 def _costs(points: Floats, weights: Floats, edges: Indices, hyperbolic: bool) -> Floats:
     out = np.empty(len(edges))
-    for e in prange(len(edges)):
+    for e in range(len(edges)):
         a, b = edges[e, 0], edges[e, 1]
         share = weights[a] * weights[b] / (weights[a] + weights[b])
         out[e] = share * _squared(points[a], points[b], hyperbolic)
@@ -219,7 +218,6 @@ def merge_regions_job(
     points, weights, heights = regions.points, regions.weights, regions.heights
     edges, first = regions.edges, len(regions.weights)
     names = np.arange(first, dtype=np.int32)
-    match_numba_threads()
     del regions  # its arrays shrink from round to round only if nothing else holds them
     all_pairs, all_heights, made = [], [], 0
     while len(edges) and len(weights) > until:

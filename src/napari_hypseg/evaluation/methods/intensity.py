@@ -63,7 +63,7 @@ def _ward(_volumes: Sequence[Volume], _budget: Budget) -> Predict:
 def ward(voxels: Features) -> Callable[[int], Labels]:
     """Labels, 0 to k - 1, for each k of Ward's tree on the graph of the voxels' six neighbours."""
     points = voxels[..., None].astype(np.float64)
-    leaves: npt.NDArray[np.int32] = np.arange(voxels.size, dtype=np.int32).reshape(voxels.shape)
+    leaves: npt.NDArray[np.integer] = np.arange(voxels.size).reshape(voxels.shape)
     if voxels.size <= MOST_VOXELS:
         graph = grid_to_graph(*voxels.shape)
         pairs = ward_tree(points.reshape(-1, 1), connectivity=graph)[0]
