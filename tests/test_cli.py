@@ -61,10 +61,11 @@ def result(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_run_fills_its_folder(result: Path) -> None:
     names = {p.name for p in result.iterdir()}
     assert names == {
-        "model.hypseg", "latents.zarr", "smoothed.zarr", "tree.json", "run.json", "report.html",
+        "model.hypseg", "latents.zarr", "smoothed.zarr", "tree.json", "report.html",
+        "session.json", "clusters_volume.zarr",
         "leaves.mrc", *(f"labels_k{k:02d}.mrc" for k in (2, 3, 4, 5)),
     }  # fmt: skip
-    run = json.loads((result / "run.json").read_text())
+    run = json.loads((result / "session.json").read_text())["run"]
     assert run["command"].startswith("hypseg run ")
     assert set(run["seconds"]) == {"training", "mapping", "clustering", "writing"}
     assert json.loads((result / "tree.json").read_text())["kind"] == "volume"

@@ -8,6 +8,7 @@ from napari_hypseg.clustering.cluster import (
     cluster_job,
 )
 from napari_hypseg.clustering.kmeans import KMeans, hyperbolic_kmeans, hyperbolic_kmeans_job
+from napari_hypseg.clustering.store import open_clustering, save_clustering_job
 from napari_hypseg.clustering.tree import MergeTree
 
 __all__ = [
@@ -20,4 +21,6 @@ __all__ = [
     "cluster_job",
     "hyperbolic_kmeans",
     "hyperbolic_kmeans_job",
+    "open_clustering",
+    "save_clustering_job",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -13,7 +14,6 @@ import torch
 
 from napari_hypseg.clustering.kmeans import (
     count_distinct,
-    hyperbolic_kmeans,
     hyperbolic_kmeans_job,
     nearest,
 )
@@ -25,7 +25,7 @@ from napari_hypseg.geometry import geodesic
 from napari_hypseg.jobs import Job, Progress, finish
 from napari_hypseg.latents.smooth import smooth_job
 from napari_hypseg.latents.store import Latents
-from napari_hypseg.volumes.volume import Box, VolumeError
+from napari_hypseg.volumes.volume import Box, VolumeError, slabs
 
 __all__ = ["Clustering", "FlatClustering", "Kind", "TreeClustering", "cluster", "cluster_job"]
 
@@ -70,6 +70,14 @@ class TreeClustering:
         labels: npt.NDArray[np.uint8] = self.tree.lookup(k)[self.leaves]
         return labels
 
+    def labels_job(self, ks: Sequence[int]) -> Job[dict[int, npt.NDArray[np.uint8]]]:
+        """`labels` of several granularities."""
+        found = {}
+        for done, k in enumerate(ks):
+            yield Progress("labelling voxels", done, len(ks))
+            found[k] = self.labels(k)
+        return found
+
     def to_dict(self) -> dict[str, Any]:
         """The tree in plain values, for JSON; the leaves are a volume of their own."""
         return {"kind": self.kind, **self.tree.to_dict()}
@@ -95,6 +103,7 @@ class FlatClustering:
     seed: int
     kind: Kind = "flat"
     _centroids: dict[int, Points] = field(default_factory=dict)
+    _counts: dict[int, npt.NDArray[np.int64]] = field(default_factory=dict)
 
     @property
     def most(self) -> int:
@@ -103,18 +112,41 @@ class FlatClustering:
 
     def centroids(self, k: int) -> Points:
         """Frechet means of the k clusters, the largest cluster's first, shape (k, d)."""
+        return finish(self._fit_job(k))
+
+    def _fit_job(self, k: int) -> Job[Points]:
         if not 1 <= k <= self.most:
             raise ValueError(f"there are 1 to {self.most} clusters, not {k}")
         if k not in self._centroids:
-            self._centroids[k] = hyperbolic_kmeans(
+            fit = yield from hyperbolic_kmeans_job(
                 self.points, k, weights=self.weights, seed=self.seed,
                 curvature=_curvature(self.latents),
-            ).centroids  # fmt: skip
+            )  # fmt: skip
+            self._centroids[k] = fit.centroids
         return self._centroids[k]
+
+    def counts(self, k: int) -> npt.NDArray[np.int64]:
+        """Voxels of the labels 1 to k, shape (k,)."""
+        if k not in self._counts:
+            self.labels(k)
+        return self._counts[k]
 
     def labels(self, k: int) -> npt.NDArray[np.uint8]:
         """Labels 1 to k of the voxels, the largest cluster first, shape (z, y, x)."""
-        return finish(_assign_job(self.latents, self.centroids(k))) + np.uint8(1)
+        return finish(self.labels_job([k]))[k]
+
+    def labels_job(self, ks: Sequence[int]) -> Job[dict[int, npt.NDArray[np.uint8]]]:
+        """`labels` of several granularities, in one pass over the points of the voxels."""
+        for k in ks:
+            yield from self._fit_job(k)
+        centroids = [self._centroids[k] for k in ks]
+        levels = dict(zip(ks, (yield from _assign_job(self.latents, centroids)), strict=True))
+        for k, labels in levels.items():
+            yield Progress("labelling voxels", 1, 1)
+            # In place: a label for each voxel and level is a lot of memory already.
+            labels += np.uint8(1)
+            self._counts[k] = _count(labels, k)
+        return levels
 
     def to_dict(self) -> dict[str, Any]:
         """The centroids fitted so far, for JSON."""
@@ -229,7 +261,7 @@ def _disk_job(latents: Latents, points: Points, weights: Points, seed: int) -> J
     fit = yield from hyperbolic_kmeans_job(
         points, leaves, weights=weights, seed=seed, n_init=1, max_iter=_ROUNDS, curvature=curvature
     )
-    labels = yield from _assign_job(latents, fit.centroids)
+    (labels,) = yield from _assign_job(latents, [fit.centroids])
     counts = np.bincount(labels.ravel(), minlength=leaves)
     # A cluster may have lost all its voxels since its mean was computed.
     used = np.flatnonzero(counts)
@@ -243,17 +275,28 @@ def _disk_job(latents: Latents, points: Points, weights: Points, seed: int) -> J
     return TreeClustering("disk", labels, (yield from _tree_job(regions, curvature)))
 
 
-def _assign_job(latents: Latents, centroids: Points) -> Job[npt.NDArray[np.uint8]]:
-    """Index of the nearest centroid of every voxel, chunk by chunk."""
-    out = np.empty(latents.shape, np.uint8)
-    targets = torch.from_numpy(centroids)
+def _count(labels: npt.NDArray[np.uint8], k: int) -> npt.NDArray[np.int64]:
+    """Voxels of the labels 1 to k."""
+    # NumPy counts in 8 bytes a voxel: a slab at a time.
+    counts = np.zeros(k + 1, np.int64)
+    for box in slabs(labels.shape):
+        counts += np.bincount(labels[box].ravel(), minlength=k + 1)
+    return counts[1:]
+
+
+def _assign_job(latents: Latents, centroids: Sequence[Points]) -> Job[list[npt.NDArray[np.uint8]]]:
+    """Index of the nearest centroid of every voxel, of each set of them, chunk by chunk."""
+    out = [np.empty(latents.shape, np.uint8) for _ in centroids]
+    targets = [torch.from_numpy(each) for each in centroids]
     boxes = list(latents.chunk_boxes())
+    total = len(boxes) * len(out)
     for done, box in enumerate(boxes):
-        yield Progress("labelling voxels", done, len(boxes))
         points = torch.from_numpy(latents.read(box).reshape(-1, latents.dim))
-        found = nearest(points, targets, curvature=_curvature(latents))
-        out[box] = found.numpy().reshape(out[box].shape)
-    yield Progress("labelling voxels", len(boxes), len(boxes))
+        for level, (labels, each) in enumerate(zip(out, targets, strict=True)):
+            yield Progress("labelling voxels", done * len(out) + level, total)
+            found = nearest(points, each, curvature=_curvature(latents))
+            labels[box] = found.numpy().reshape(labels[box].shape)
+    yield Progress("labelling voxels", total, total)
     return out
 
 

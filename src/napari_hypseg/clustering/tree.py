@@ -85,13 +85,49 @@ class MergeTree:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> MergeTree:
-        """Inverse of `to_dict`."""
-        return cls(
-            np.array(values["merges"], np.int64).reshape(-1, 2),
-            np.array(values["heights"], np.float64),
-            np.array(values["counts"], np.int64),
-            np.array(values["centroids"], np.float64),
-        )
+        """Inverse of `to_dict`.
+
+        Raises
+        ------
+        ValueError
+            If the values are no tree: they come from a file, which may be damaged.
+        """
+        try:
+            tree = cls(
+                np.array(values["merges"], np.int64).reshape(-1, 2),
+                np.array(values["heights"], np.float64),
+                np.array(values["counts"], np.int64),
+                np.array(values["centroids"], np.float64),
+            )
+        except (KeyError, TypeError, ValueError, OverflowError):
+            raise ValueError("these values are no tree of clusters") from None
+        fault = tree._fault()
+        if fault:
+            raise ValueError(f"these values are no tree of clusters: {fault}")
+        return tree
+
+    def _fault(self) -> str:
+        """What keeps this from being a tree; empty if nothing does."""
+        n, size = self.n_leaves, 2 * self.n_leaves - 1
+        parts = self.merges.ravel()
+        if n > 255:
+            return f"it has {n} leaves, 255 is the most"
+        if (
+            self.heights.shape != (n - 1,)
+            or self.counts.shape != (size,)
+            or self.centroids.ndim != 2
+            or len(self.centroids) != size
+        ):
+            return "its arrays don't fit each other"
+        if not np.array_equal(np.sort(parts), np.arange(size - 1)) or bool(
+            (self.merges >= n + np.arange(n - 1)[:, None]).any()
+        ):
+            return "its merges don't join every part once, parts before wholes"
+        if not np.isfinite(self.heights).all() or (np.diff(self.heights) < 0).any():
+            return "its heights fall"
+        if (self.counts < 0).any() or (self.counts[n:] != self.counts[self.merges].sum(1)).any():
+            return "its counts don't add up"
+        return "" if np.isfinite(self.centroids).all() else "its centroids are not finite"
 
     @classmethod
     def from_merges(

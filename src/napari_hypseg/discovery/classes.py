@@ -97,8 +97,7 @@ def class_table(
         nodes = clustering.tree.nodes(k)
         counts, centroids = clustering.tree.counts[nodes], clustering.tree.centroids[nodes]
     else:
-        counts = np.bincount(clustering.labels(k).ravel(), minlength=k + 1)[1:]
-        centroids = clustering.centroids(k)
+        counts, centroids = clustering.counts(k), clustering.centroids(k)
     points = torch.from_numpy(centroids)
     if curvature is None:
         radii = points.norm(dim=1)

@@ -1,6 +1,13 @@
 """One latent point per voxel: dense mapping and the store on disk."""
 
 from napari_hypseg.latents.embed import coarse_to_fine_job, embed, embed_job
-from napari_hypseg.latents.store import Latents, open_latents
+from napari_hypseg.latents.store import Latents, find_latents, open_latents
 
-__all__ = ["Latents", "coarse_to_fine_job", "embed", "embed_job", "open_latents"]
+__all__ = [
+    "Latents",
+    "coarse_to_fine_job",
+    "embed",
+    "embed_job",
+    "find_latents",
+    "open_latents",
+]

@@ -17,7 +17,7 @@ import zarr.codecs
 from napari_hypseg.volumes.atomic import remove
 from napari_hypseg.volumes.volume import Volume, VolumeError
 
-__all__ = ["Latents", "open_latents"]
+__all__ = ["Latents", "find_latents", "open_latents"]
 
 FORMAT_VERSION = 1
 # Chunks of about 130,000 points: a second or two of mapping on a laptop, so that an interrupted
@@ -151,6 +151,28 @@ def open_latents(
             attributes=attributes,
             compressors=[zarr.codecs.ZstdCodec(level=1), zarr.codecs.Crc32cCodec()],
         )
+    return _latents(array, attributes)
+
+
+def find_latents(path: str | os.PathLike[str]) -> Latents:
+    """The latents of a store, whatever they belong to; what that is, its attributes tell.
+
+    Raises
+    ------
+    VolumeError
+        If it is no store of latents, or a damaged one.
+    """
+    try:
+        array = zarr.open_array(path, mode="r+")
+        attributes = dict(array.attrs)
+        if attributes["hypseg_latents"] != FORMAT_VERSION or array.ndim != 4:
+            raise ValueError
+        return _latents(array, attributes)
+    except (ValueError, KeyError, TypeError, OSError):
+        raise VolumeError(f"{path}: is no store of latent points, or a damaged one") from None
+
+
+def _latents(array: zarr.Array[Any], attributes: dict[str, Any]) -> Latents:
     return Latents(
         array,
         tuple(attributes["voxel_size"]),

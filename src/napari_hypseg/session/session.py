@@ -4,30 +4,45 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import math
 import os
 import platform
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import napari_hypseg
-from napari_hypseg.clustering import Clustering, TreeClustering, cluster_job
+from napari_hypseg.clustering import (
+    Clustering,
+    TreeClustering,
+    cluster_job,
+    open_clustering,
+    save_clustering_job,
+)
 from napari_hypseg.discovery.report import write_report
-from napari_hypseg.jobs import Job, Progress
-from napari_hypseg.latents import Latents, coarse_to_fine_job, embed_job
+from napari_hypseg.jobs import Job, Progress, finish
+from napari_hypseg.latents import Latents, coarse_to_fine_job, embed_job, find_latents
 from napari_hypseg.model import Model, ModelError, load_model
+from napari_hypseg.session.files import (
+    SESSION_FILE,
+    keep_volume,
+    read_session,
+    reread_volume,
+    write_session,
+)
 from napari_hypseg.training import is_trained_so, model_so_far, train_job
-from napari_hypseg.volumes import Box, Volume, write_labels
+from napari_hypseg.volumes import Box, Volume, VolumeError, write_labels
 from napari_hypseg.volumes.atomic import locked, remove, replacing
 
 __all__ = ["FORMATS", "Session"]
 
 FORMATS = {"mrc": ".mrc", "tif": ".tif", "zarr": ".zarr"}
 Format = Literal["mrc", "tif", "zarr"]
-T = TypeVar("T")
+Kind = Literal["volume", "disk", "flat"]
+_MODEL, _SMOOTHED = "model.hypseg", "smoothed.zarr"
 
 
 class Session:
@@ -41,8 +56,9 @@ class Session:
     volume : Volume
         The volume.
     folder : path
-        Where everything is kept; made if it is missing. ``model.hypseg``, ``latents.zarr``,
-        ``smoothed.zarr``, ``tree.json``, the labels, ``run.json`` and ``report.html``.
+        Where everything is kept; made if it is missing. ``session.json``, ``model.hypseg``,
+        ``latents.zarr``, ``smoothed.zarr``, ``clusters_volume.zarr``, and what `write_job`
+        writes. `open` opens it again.
 
     Attributes
     ----------
@@ -51,7 +67,10 @@ class Session:
     clustering : Clustering or None
         What the steps so far have given.
     run : dict
-        How it came about: what ``run.json`` holds.
+        How it came about: parameters, seeds, versions, times; JSON values.
+    view : dict
+        What a person made of it: granularity, names and the like; JSON values. See
+        `napari_hypseg.session.view`.
     """
 
     def __init__(self, volume: Volume, folder: str | os.PathLike[str]) -> None:
@@ -61,6 +80,12 @@ class Session:
         self.model: Model | None = None
         self.latents: Latents | None = None
         self.clustering: Clustering | None = None
+        self.view: dict[str, Any] = {}
+        self._place: dict[str, Any] | None = None
+        # Label files in the folder, of this run or an earlier one.
+        self._written: list[str] = []
+        with suppress(ValueError):
+            self._written = read_session(self.folder)["labels"]
         self.run: dict[str, Any] = {
             "volume": {
                 "name": volume.name,
@@ -74,6 +99,106 @@ class Session:
             "seconds": {},
         }
 
+    @classmethod
+    def open(cls, folder: str | os.PathLike[str], volume: Volume | None = None) -> Session:
+        """Open the session of a folder as it was left.
+
+        Parameters
+        ----------
+        folder : path
+            The folder of a session, or what ``hypseg run`` wrote.
+        volume : Volume, optional
+            The session's volume, where it is at hand or has moved; read from its file without.
+
+        Raises
+        ------
+        ValueError
+            If there is no session, it is damaged or of a newer version, or its volume has moved
+            or is another one now.
+
+        Examples
+        --------
+        >>> import napari_hypseg as hs
+        >>> session = hs.Session.open("result")  # doctest: +SKIP
+        >>> session.clustering.labels(6)  # doctest: +SKIP
+        """
+        return finish(cls.open_job(folder, volume))
+
+    @classmethod
+    def open_job(cls, folder: str | os.PathLike[str], volume: Volume | None = None) -> Job[Session]:
+        """The generator twin of `open`."""
+        yield Progress("opening the session", 0, 3)
+        folder = Path(folder)
+        values = read_session(folder)
+        run = values["run"]
+        session = cls(reread_volume(folder, values) if volume is None else volume, folder)
+        try:
+            if session.run["volume"]["fingerprint"] != run["volume"]["fingerprint"]:
+                where = session.volume.source.path if session.volume.source else session.volume.name
+                raise ValueError(
+                    f"{folder}: its volume {where} is not the one that it was made with: "
+                    "its voxels are others"
+                )
+            session.run, session.view = run, values["view"]
+            yield Progress("opening the session", 1, 3)
+            session._find_model()
+            yield Progress("opening the session", 2, 3)
+            session._find_clustering()
+        except (KeyError, TypeError):
+            raise ValueError(f"{folder / SESSION_FILE}: is damaged") from None
+        return session
+
+    def _find_model(self) -> None:
+        """Take up the model of the folder."""
+        path = self.folder / _MODEL
+        if "model" not in self.run or not path.exists():
+            return
+        model = load_model(path)
+        if model.fingerprint() != self.run["model"]["fingerprint"]:
+            raise ValueError(f"{path}: is not the model of this session, it has been replaced")
+        self.model = model
+
+    def _find_clustering(self) -> None:
+        """Take up the latents and the clusters of the folder, as far as they are this model's."""
+        if self.model is None or "mapping" not in self.run:
+            return
+        path = self._store(int(self.run["mapping"]["stride"]))
+        if not path.exists():
+            return
+        latents = find_latents(path)
+        made = dict(latents.array.attrs)
+        known = self.run["volume"]["fingerprint"], self.run["model"]["fingerprint"]
+        if (made.get("volume"), made.get("model")) != known:
+            return
+        self.latents = latents
+        if "clustering" in self.run:
+            how = self.run["clustering"]
+            if how["tree"] == "flat" and how["smoothing"]:
+                latents = find_latents(self.folder / _SMOOTHED)
+                if dict(latents.array.attrs) != {**made, "smoothing": how["smoothing"]}:
+                    return
+            self.clustering = open_clustering(
+                self._clusters_path(how["tree"]), latents, self._belongs(how)
+            )
+
+    def _clusters_path(self, tree: Kind) -> Path:
+        return self.folder / f"clusters_{tree}.zarr"
+
+    def _belongs(self, how: dict[str, Any]) -> dict[str, Any]:
+        """What clusters are made of, and how."""
+        assert self.latents is not None  # noqa: S101
+        settings = {name: how[name] for name in ("tree", "smoothing", "seed")}
+        return {"latents": self.latents.array.attrs.asdict(), **settings}
+
+    def save(self) -> None:
+        """Keep how the session stands in its folder; each step does so at its end."""
+        if self._place is None:
+            self.volume, self._place = keep_volume(self.volume, self.folder)
+        write_session(
+            self.folder,
+            {"volume": self._place, "run": self.run, "labels": self._written, "view": self.view},
+        )
+
     def train_job(
         self, *, preset: str = "default", steps: int | None = None, seed: int = 0, device: str,
         also: Sequence[Volume] = (),
@@ -83,8 +208,7 @@ class Session:
         The arguments are those of `napari_hypseg.train`, and ``also``: further volumes to learn
         from. A job that is closed before its end leaves the model so far in use.
         """
-        path, checkpoint = self.folder / "model.hypseg", self.folder / "training.part"
-        self.run["training"] = {"preset": preset, "seed": seed, "device": device}
+        path, checkpoint = self.folder / _MODEL, self.folder / "training.part"
         volumes, earlier = [self.volume, *also], _changed(checkpoint)
         try:
             with locked(self.folder), self._timed("training"):
@@ -102,16 +226,19 @@ class Session:
             if _changed(checkpoint) not in (None, earlier):
                 self.use(model_so_far(checkpoint))
             raise
-        self.run["training"] |= {
+        self.use(model)
+        self.run["training"] = {
+            "preset": preset,
+            "seed": seed,
             "steps": model.training["settings"]["steps"],
             "device": model.training["device"],
         }
-        self.use(model)
+        self.save()
         return model
 
     def use(self, model: Model) -> None:
         """Take a trained model for the next steps, and keep a copy of it in the folder."""
-        path = self.folder / "model.hypseg"
+        path = self.folder / _MODEL
         kept = _model_of(path)
         if kept is None or kept.fingerprint() != model.fingerprint():
             with locked(self.folder):
@@ -119,8 +246,11 @@ class Session:
         if self.model is not None and self.model.fingerprint() != model.fingerprint():
             # Points of another model say nothing about this one's.
             self.latents = self.clustering = None
+            self.run = {k: v for k, v in self.run.items() if k not in ("mapping", "clustering")}
         self.model = model
+        self.run.pop("training", None)
         self.run["model"] = {"preset": model.preset, "fingerprint": model.fingerprint()}
+        self.save()
 
     def map_job(
         self, *, box: Box | None = None, stride: int = 1, device: str = "auto",
@@ -138,11 +268,6 @@ class Session:
         """
         if self.model is None:
             raise ValueError("train or load a model before mapping the voxels")
-        self.run["mapping"] = {
-            "box": None if box is None else [[s.start, s.stop] for s in box],
-            "stride": stride,
-            "device": device,
-        }
         with locked(self.folder), self._timed("mapping"):
             if coarse_to_fine:
                 job = coarse_to_fine_job(
@@ -156,25 +281,46 @@ class Session:
                 )  # fmt: skip
             latents = yield from job
         self.latents, self.clustering = latents, None
+        self.run.pop("clustering", None)
+        self.run["mapping"] = {
+            "box": None if box is None else [[s.start, s.stop] for s in box],
+            "stride": stride,
+            "device": device,
+        }
+        self.save()
         return latents
 
     def _store(self, stride: int) -> Path:
         return self.folder / f"latents{'' if stride == 1 else f'_stride{stride}'}.zarr"
 
     def cluster_job(
-        self, *, tree: Literal["volume", "disk", "flat"] = "volume", smoothing: float = 1.0,
+        self, *, tree: Kind = "volume", smoothing: float = 1.0,
         seed: int = 0,
     ) -> Job[Clustering]:  # fmt: skip
-        """Cluster the latent points; the arguments are those of `napari_hypseg.cluster`."""
+        """Cluster the latent points; the arguments are those of `napari_hypseg.cluster`.
+
+        Clusters that the folder holds already are taken from there.
+        """
         if self.latents is None:
             raise ValueError("map the voxels before clustering them")
-        self.run["clustering"] = {"tree": tree, "smoothing": smoothing, "seed": seed}
+        how = {"tree": tree, "smoothing": smoothing, "seed": seed}
+        path, belongs = self._clusters_path(tree), self._belongs(how)
+        found = None
         with locked(self.folder), self._timed("clustering"):
-            self.clustering = yield from cluster_job(
-                self.latents, tree=tree, smoothing=smoothing, seed=seed,
-                store=self.folder / "smoothed.zarr",
-            )  # fmt: skip
-        return self.clustering
+            yield Progress("looking for clusters", 0, 0)
+            # Damaged ones are made anew, those of a flat clustering are soon fitted.
+            with suppress(VolumeError):
+                found = open_clustering(path, self.latents, belongs) if tree != "flat" else None
+            if found is None:
+                found = yield from cluster_job(
+                    self.latents, tree=tree, smoothing=smoothing, seed=seed,
+                    store=self.folder / _SMOOTHED,
+                )  # fmt: skip
+                yield from save_clustering_job(path, found, belongs)
+        self.clustering = found
+        self.run["clustering"] = how
+        self.save()
+        return found
 
     def write_job(self, ks: Sequence[int], *, format: Format = "mrc") -> Job[list[Path]]:  # noqa: A002
         """Write the labels at some granularities, the tree, the record and the report.
@@ -198,18 +344,24 @@ class Session:
             raise ValueError(
                 f"{self.volume.name}: there are only {self.clustering.most} clusters to find here"
             )
-        like, suffix, paths = self.latents.as_volume(), FORMATS[format], []
+        like, suffix = self.latents.as_volume(), FORMATS[format]
+        paths: list[Path] = []
         with locked(self.folder):
             with self._timed("writing"):
-                for done, k in enumerate(ks):
-                    yield Progress("writing labels", done, len(ks) + 1)
-                    paths.append(self.folder / f"labels_k{k:02d}{suffix}")
-                    write_labels(paths[-1], self.clustering.labels(k), like)
+                # Levels at once: as many as fit into a gigabyte.
+                several = max(1, (1 << 30) // math.prod(like.shape))
+                for first in range(0, len(ks), several):
+                    levels = yield from self.clustering.labels_job(ks[first : first + several])
+                    for k, labels in levels.items():
+                        yield Progress("writing labels", len(paths), len(ks) + 1)
+                        paths.append(self.folder / f"labels_k{k:02d}{suffix}")
+                        write_labels(paths[-1], labels, like)
                 if isinstance(self.clustering, TreeClustering):
                     write_labels(self.folder / f"leaves{suffix}", self.clustering.leaves, like)
                 _write_json(self.folder / "tree.json", self.clustering.to_dict())
-            for name in self._written() - {p.name for p in paths}:
+            for name in {Path(name).name for name in self._written} - {p.name for p in paths}:
                 remove(self.folder / name)
+            self._written = [p.name for p in paths]
             self.run["labels"] = {"k": list(ks), "files": [p.name for p in paths]}
             self.run["peak_memory_gb"] = _peak_memory()
             yield Progress("writing the report", len(ks), len(ks) + 1)
@@ -217,17 +369,9 @@ class Session:
                 self.folder / "report.html", volume=self.volume, clustering=self.clustering,
                 model=self.model, ks=ks, run=self.run, latents=self.latents,
             )  # fmt: skip
-            _write_json(self.folder / "run.json", self.run)
+            self.save()
             yield Progress("writing the report", len(ks) + 1, len(ks) + 1)
         return paths
-
-    def _written(self) -> set[str]:
-        """Label files that an earlier run of this folder wrote."""
-        try:
-            earlier = json.loads((self.folder / "run.json").read_text())["labels"]["files"]
-        except (OSError, ValueError, KeyError, TypeError):
-            return set()
-        return {name for name in earlier if name == Path(name).name}
 
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:

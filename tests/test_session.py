@@ -1,0 +1,220 @@
+"""A session's folder: everything that was done is there when it is opened again."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from napari_hypseg.jobs import finish
+from napari_hypseg.session import Session
+from napari_hypseg.volumes import Volume, VolumeError, make_toy, read_volume, write_image
+
+PLACE = {"voxel_size": (7.5, 7.5, 8.0), "origin": (-30.0, 15.0, 60.0)}
+
+
+@pytest.fixture(scope="module")
+def voxels():
+    return make_toy("regular", seed=4).volume.read()[10:30, 10:34, 10:32]
+
+
+def discover(volume, folder, tree="volume", stride=2):
+    session = Session(volume, folder)
+    finish(session.train_job(steps=2, device="cpu"))
+    finish(session.map_job(stride=stride, device="cpu"))
+    finish(session.cluster_job(tree=tree))
+    return session
+
+
+@pytest.fixture(scope="module")
+def kept(voxels, tmp_path_factory):
+    """A folder with a tomogram and, beside it, the session of a part of it."""
+    folder = tmp_path_factory.mktemp("kept")
+    write_image(folder / "toy.mrc", voxels, Volume(voxels, **PLACE))
+    part = read_volume(folder / "toy.mrc").crop((slice(2, 18), slice(None), slice(1, 20)))
+    session = discover(part, folder / "toy_hypseg")
+    session.view = {"k": 4}
+    session.save()
+    return folder
+
+
+@pytest.fixture
+def moved(kept, tmp_path):
+    """The folders above, copied elsewhere; the first ones are out of reach."""
+    shutil.copytree(kept, tmp_path / "copy")
+    file = tmp_path / "copy" / "toy_hypseg" / "session.json"
+    file.write_text(file.read_text().replace(str(kept), str(tmp_path / "gone")))
+    return tmp_path / "copy"
+
+
+def same(one, other):
+    assert one.volume.fingerprint() == other.volume.fingerprint()
+    for name in ("voxel_size", "origin", "name", "shape"):
+        assert getattr(one.volume, name) == getattr(other.volume, name)
+    assert one.model.fingerprint() == other.model.fingerprint()
+    np.testing.assert_array_equal(one.latents.read(), other.latents.read())
+    assert one.latents.voxel_size == other.latents.voxel_size
+    assert one.clustering.kind == other.clustering.kind
+    assert one.clustering.most == other.clustering.most
+    np.testing.assert_array_equal(one.clustering.labels(5), other.clustering.labels(5))
+    assert json.loads(json.dumps(one.run)) == other.run
+    assert one.view == other.view
+
+
+@pytest.mark.parametrize("tree", ["volume", "disk", "flat"])
+def test_a_session_opens_as_it_was_left(voxels, tmp_path, tree):
+    write_image(tmp_path / "a.mrc", voxels, Volume(voxels, **PLACE))
+    session = discover(read_volume(tmp_path / "a.mrc"), tmp_path / "out", tree)
+    again = Session.open(tmp_path / "out")
+    same(session, again)
+
+
+def test_a_part_of_a_volume_opens_again(kept):
+    session = Session.open(kept / "toy_hypseg")
+    assert session.volume.shape == (16, 24, 19)
+    assert session.volume.origin == pytest.approx((-30 + 2 * 8.0 - 1, 15, 60 + 8.0), abs=2)
+    assert session.view == {"k": 4}
+
+
+def test_a_volume_without_a_file_is_copied(voxels, tmp_path):
+    session = discover(Volume(voxels, **PLACE, name="array"), tmp_path / "out")
+    assert (tmp_path / "out" / "volume.zarr").is_dir()
+    shutil.move(tmp_path / "out", tmp_path / "elsewhere")
+    again = Session.open(tmp_path / "elsewhere")
+    np.testing.assert_array_equal(again.volume.read(), voxels)
+    assert again.volume.voxel_size == PLACE["voxel_size"]
+    assert again.volume.name == "array"
+    assert again.clustering.most == session.clustering.most
+
+
+def test_every_step_is_kept_at_its_end(voxels, tmp_path):
+    volume = Volume(voxels, **PLACE)
+    session = Session(volume, tmp_path)
+    with pytest.raises(ValueError, match=r"no session is kept here, session\.json is missing"):
+        Session.open(tmp_path)
+    finish(session.train_job(steps=2, device="cpu"))
+    opened = Session.open(tmp_path)
+    assert opened.model.fingerprint() == session.model.fingerprint()
+    assert opened.latents is None
+    finish(session.map_job(stride=2, device="cpu"))
+    # A step that was stopped changes nothing.
+    job = session.map_job(stride=1, device="cpu")
+    next(job)
+    job.close()
+    session.save()
+    opened = Session.open(tmp_path)
+    assert opened.latents.shape == session.latents.shape == (10, 12, 11)
+    assert opened.clustering is None
+    finish(session.cluster_job())
+    assert Session.open(tmp_path).clustering is not None
+    finish(session.map_job(stride=4, device="cpu"))
+    assert Session.open(tmp_path).clustering is None
+
+
+def test_clusters_are_not_made_twice(kept, monkeypatch):
+    session = Session.open(kept / "toy_hypseg")
+    clusters, how = session.clustering, session.run["clustering"]
+    stages = []
+    finish(session.cluster_job(**how), lambda progress: stages.append(progress.stage))
+    assert set(stages) == {"looking for clusters"}
+    np.testing.assert_array_equal(session.clustering.leaves, clusters.leaves)
+
+
+def test_folder_and_tomogram_may_move_together(kept, moved):
+    same(Session.open(kept / "toy_hypseg"), Session.open(moved / "toy_hypseg"))
+
+
+def test_a_volume_that_has_moved_can_be_given(kept, moved):
+    volume = Session.open(moved / "toy_hypseg").volume
+    (moved / "toy.mrc").unlink()
+    with pytest.raises(ValueError, match=r"toy\.mrc is not there any more: put it back"):
+        Session.open(moved / "toy_hypseg")
+    (moved / "else").mkdir()
+    shutil.copy(kept / "toy.mrc", moved / "else")
+    volume = read_volume(moved / "else" / "toy.mrc").crop(volume.source.box)
+    session = Session.open(moved / "toy_hypseg", volume)
+    session.save()
+    assert "else" in Session.open(moved / "toy_hypseg").volume.source.path
+
+
+def test_a_volume_that_has_changed_is_told(moved, voxels):
+    write_image(moved / "toy.mrc", voxels[::-1], Volume(voxels, **PLACE))
+    with pytest.raises(ValueError, match=r"toy\.mrc is not the one that it was made with"):
+        Session.open(moved / "toy_hypseg")
+
+
+def damage(file, kind):
+    if kind == "cut":
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    elif kind == "noise":
+        file.write_bytes(np.random.default_rng(0).bytes(file.stat().st_size))
+    elif kind == "other":
+        file.write_text("[1, 2, 3]")
+    else:
+        place = whole = json.loads(file.read_text())
+        *way, last = kind.split("/")
+        for key in way:
+            place = place[key]
+        del place[last]
+        file.write_text(json.dumps(whole))
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        *(("session.json", k) for k in (
+            "cut", "noise", "other", "run", "volume", "volume/path", "volume/box", "run/volume",
+            "run/volume/fingerprint", "run/volume/name", "run/model/fingerprint",
+            "run/mapping/stride", "run/clustering/smoothing", "run/clustering/tree",
+        )),
+        ("model.hypseg", "cut"),
+        ("latents_stride2.zarr/zarr.json", "noise"),
+        ("clusters_volume.zarr/zarr.json", "noise"),
+        ("clusters_volume.zarr/zarr.json", "attributes/merges"),
+        ("clusters_volume.zarr/leaves/c/0/0/0", "noise"),
+        ("clusters_volume.zarr/leaves/c/0/0/0", "cut"),
+    ],
+)  # fmt: skip
+def test_damaged_files_are_told_in_a_sentence(moved, name, kind):
+    damage(moved / "toy_hypseg" / name, kind)
+    with pytest.raises(ValueError, match="toy_hypseg") as caught:
+        Session.open(moved / "toy_hypseg")
+    assert "\n" not in str(caught.value)
+    assert "damaged" in str(caught.value) or "no session" in str(caught.value)
+
+
+def test_leaves_that_are_not_the_trees_are_damaged(moved):
+    import zarr
+
+    group = zarr.open_group(moved / "toy_hypseg" / "clusters_volume.zarr")
+    group["leaves"][0, 0, 0] = (int(group["leaves"][0, 0, 0]) + 1) % 200
+    with pytest.raises(VolumeError, match="its leaves don't fit its tree"):
+        Session.open(moved / "toy_hypseg")
+
+
+def test_a_newer_session_is_told(moved):
+    file = moved / "toy_hypseg" / "session.json"
+    file.write_text(file.read_text().replace('"hypseg_session": 1', '"hypseg_session": 2'))
+    with pytest.raises(ValueError, match=r"format 2.*update napari-hypseg"):
+        Session.open(moved / "toy_hypseg")
+
+
+def test_a_model_that_was_replaced_is_told(moved, voxels, tmp_path):
+    finish(Session(Volume(voxels), tmp_path / "b").train_job(steps=1, seed=5, device="cpu"))
+    shutil.copy(tmp_path / "b" / "model.hypseg", moved / "toy_hypseg")
+    with pytest.raises(ValueError, match="is not the model of this session"):
+        Session.open(moved / "toy_hypseg")
+
+
+def test_what_was_deleted_is_made_anew(moved):
+    folder = moved / "toy_hypseg"
+    shutil.rmtree(folder / "clusters_volume.zarr")
+    session = Session.open(folder)
+    assert session.clustering is None
+    assert session.latents is not None
+    shutil.rmtree(folder / "latents_stride2.zarr")
+    assert Session.open(folder).latents is None
+    (folder / "model.hypseg").unlink()
+    assert Session.open(folder).model is None
