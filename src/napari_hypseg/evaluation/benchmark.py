@@ -112,6 +112,8 @@ def _runs(
 ) -> Iterator[Run]:
     for seed in range(seeds):
         for method in methods:
+            if seed and not method.seeded:
+                continue
             if not method.learns:
                 yield Run(method, "untrained", seed, cells)
                 continue

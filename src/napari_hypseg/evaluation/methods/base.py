@@ -66,6 +66,8 @@ class Method:
         ``predict`` is called for all k of one volume before the next.
     learns : bool
         Whether ``fit`` learns anything from the volumes.
+    seeded : bool
+        Whether the seed makes a difference; if not, one run is all runs.
     heavy : bool
         Left out of a quick run's volumes but one, since it takes minutes for each.
     """
@@ -74,6 +76,7 @@ class Method:
     title: str
     fit: Callable[[Sequence[Volume], Budget], Predict]
     learns: bool = True
+    seeded: bool = True
     heavy: bool = False
 
 

@@ -82,5 +82,8 @@ METHODS = (
     Method("kmeans-raw", "k-means, raw intensity", _kmeans(normalised), learns=False),
     Method("kmeans-gaussian", "k-means after a Gaussian", _kmeans(_gaussian), learns=False),
     Method("kmeans-tv", "k-means after total variation", _kmeans(_total_variation), learns=False),
-    Method("ward-tv", "Ward on the voxel graph after total variation", _ward, learns=False),
-)
+    Method(
+        "ward-tv", "Ward on the voxel graph after total variation", _ward,
+        learns=False, seeded=False,
+    ),
+)  # fmt: skip
