@@ -1,4 +1,6 @@
 from .box import parse_box as parse_box
+from .contrast import Contrast as Contrast
+from .contrast import contrast_job as contrast_job
 from .normalize import Normalization as Normalization
 from .normalize import fit_normalization as fit_normalization
 from .read import READABLE_SUFFIXES as READABLE_SUFFIXES

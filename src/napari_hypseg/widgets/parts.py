@@ -69,10 +69,13 @@ class Step(QGroupBox):
         return row
 
 
-def button(text: str, tip: str, on_click: Callable[[], Any]) -> QPushButton:
+def button(
+    text: str, tip: str, on_click: Callable[[], Any], *, checkable: bool = False
+) -> QPushButton:
     """A push button with a tooltip."""
     made = QPushButton(text)
     made.setToolTip(tip)
+    made.setCheckable(checkable)
     made.clicked.connect(lambda: on_click())
     return made
 

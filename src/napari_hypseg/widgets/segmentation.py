@@ -41,7 +41,7 @@ class SegmentationDock(QWidget):
         self.state = State()
         self.runner = JobRunner(self)
         self.progress = ProgressArea(self.runner.stop)
-        self.volume = VolumeStep(napari_viewer)
+        self.volume = VolumeStep(napari_viewer, self.runner)
         self.model = ModelStep(self.state, self.runner, self.volume)
         self.map = MapStep(self.state, self.runner, self.discover)
         self.granularity = GranularityStep(

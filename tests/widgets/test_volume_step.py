@@ -1,0 +1,152 @@
+"""Step 1: the box as a person drags it, the voxel size, the view of the network."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from .conftest import need_gui
+
+need_gui()
+
+from napari.layers import Shapes  # noqa: E402
+from qtpy.QtCore import Qt  # noqa: E402
+
+from napari_hypseg.widgets.box_layer import visible_box  # noqa: E402
+from napari_hypseg.widgets.runner import JobRunner  # noqa: E402
+from napari_hypseg.widgets.volume_step import VolumeStep  # noqa: E402
+
+SHAPE = (20, 40, 60)
+
+
+@pytest.fixture
+def viewer(make_napari_viewer_proxy):
+    return make_napari_viewer_proxy()
+
+
+@pytest.fixture
+def step(viewer, qtbot):
+    runner = JobRunner()
+    step = VolumeStep(viewer, runner)
+    step.runner = runner
+    qtbot.addWidget(step)
+    voxels = np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)
+    viewer.add_image(voxels, name="lump", scale=(10, 8, 8), units=["angstrom"] * 3)
+    step.refresh()
+    yield step
+    step.leave()
+
+
+def press(qtbot, button):
+    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+
+
+def frame(viewer):
+    (layer,) = (layer for layer in viewer.layers if isinstance(layer, Shapes))
+    return layer
+
+
+def drag(layer, corners):
+    """What napari does when a person drags corners and lets go."""
+    layer.data = [corners]
+
+
+def test_the_box_is_drawn_dragged_and_taken_away(qtbot, viewer, step):
+    changes = []
+    step.changed.connect(lambda: changes.append(1))
+    press(qtbot, step.draw_box)
+    assert step.form["box"].value.startswith("0:20,")
+    assert changes == [1]
+    layer = frame(viewer)
+    np.testing.assert_allclose(layer.scale, (10, 8, 8))
+    assert len(layer.data) == 1
+
+    at = layer.data[0][0, 0]
+    drag(layer, np.array([[at, 4.6, 9.4], [at, 4.6, 30.2], [at, 21.3, 30.2], [at, 21.3, 9.4]]))
+    assert step.form["box"].value == "0:20,5:22,10:31"
+    assert step.volume().shape == (20, 17, 21)
+    assert step.volume().origin == (0, 40, 80)
+
+    step.slices.setValue((3, 12))
+    qtbot.waitUntil(lambda: len(changes) == 3)
+    assert step.volume().shape == (10, 17, 21)
+    press(qtbot, step.draw_box)
+    assert not [layer for layer in viewer.layers if isinstance(layer, Shapes)]
+    assert step.volume().shape == SHAPE
+
+
+def test_a_box_that_is_typed_is_drawn(viewer, step):
+    step.form["box"].value = "2:9,5:20,30:50"
+    step.form["box"].native.editingFinished.emit()
+    assert step.draw_box.isChecked()
+    assert step.slices.value() == (2, 8)
+    layer = frame(viewer)
+    viewer.dims.set_current_step(0, 5)
+    np.testing.assert_allclose(layer.data[0].min(0), (5, 4.5, 29.5))
+    np.testing.assert_allclose(layer.data[0].max(0), (5, 19.5, 49.5))
+    # Slices that it does not meet do not show it.
+    viewer.dims.set_current_step(0, 15)
+    assert len(layer.data) == 0
+    viewer.dims.ndisplay = 3
+    assert len(layer.data) == 12
+    corners = np.concatenate(layer.data)
+    np.testing.assert_allclose(corners.min(0), (1.5, 4.5, 29.5))
+    np.testing.assert_allclose(corners.max(0), (8.5, 19.5, 49.5))
+    assert step.form["box"].value == "2:9,5:20,30:50"
+
+
+def test_a_box_is_dragged_in_slices_along_another_axis(viewer, step):
+    step.form["box"].value = "2:9,5:20,30:50"
+    step.form["box"].native.editingFinished.emit()
+    layer = frame(viewer)
+    viewer.dims.order = (2, 0, 1)
+    viewer.dims.set_current_step(2, 40)
+    np.testing.assert_allclose(layer.data[0].max(0), (8.5, 19.5, 40))
+    drag(layer, np.array([[-3, 1, 40], [-3, 11, 40], [50, 11, 40], [50, 1, 40.0]]))
+    assert step.form["box"].value == "0:20,2:12,30:50"
+
+
+def test_removing_the_box_layer_is_working_on_all(viewer, step):
+    step.form["box"].value = "2:9,5:20,30:50"
+    step.form["box"].native.editingFinished.emit()
+    viewer.layers.remove(frame(viewer))
+    assert step.form["box"].value == ""
+    assert not step.draw_box.isChecked()
+    assert step.volume().shape == SHAPE
+
+
+def test_a_box_of_what_is_seen_lies_in_view(viewer, step):
+    layer = viewer.layers["lump"]
+    layer.corner_pixels = np.array([[7, 10, 20], [7, 29, 49]])
+    z, y, x = visible_box(viewer, layer)
+    assert z == slice(0, 20)
+    assert 10 < y.start < y.stop < 30
+    assert 20 < x.start < x.stop < 50
+
+
+def test_a_wrong_voxel_size_is_put_right(viewer, step):
+    assert step.form["voxel_size"].value == 10
+    step.form["voxel_size"].value = 13.68
+    step.form["voxel_size"].native.editingFinished.emit()
+    np.testing.assert_allclose(viewer.layers["lump"].scale, 13.68)
+    assert step.volume().voxel_size == (13.68,) * 3
+
+
+def test_leaving_the_voxel_size_alone_changes_nothing(viewer, step):
+    step.form["voxel_size"].native.editingFinished.emit()
+    np.testing.assert_allclose(viewer.layers["lump"].scale, (10, 8, 8))
+
+
+def test_the_layer_is_shown_as_the_network_sees_it(qtbot, viewer, step):
+    layer = viewer.layers["lump"]
+    before = layer.contrast_limits
+    press(qtbot, step.look)
+    qtbot.waitUntil(lambda: not step.contrast.isHidden(), timeout=20_000)
+    low, high = np.percentile(layer.data, (0.1, 99.9))
+    np.testing.assert_allclose(layer.contrast_limits, (low, high), rtol=1e-4)
+    assert "99 % of the variance is noise" in step.contrast.text.text() or "100" in (
+        step.contrast.text.text()
+    )
+    press(qtbot, step.look)
+    assert step.contrast.isHidden()
+    assert layer.contrast_limits == before
