@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -173,11 +174,11 @@ def _prepare_job(
     encode = compile_encoder(model.network, target, precision)
     return _Mapping(
         volume, normalization, encode, target, config.patch_size, config.latent_dim, spans,
-        attributes, total,
+        attributes, total, _BLOCK[target.type],
     )  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Mapping:
     """What all passes over a volume share."""
 
@@ -190,6 +191,7 @@ class _Mapping:
     spans: list[tuple[int, int]]
     attributes: dict[str, Any]
     total: int
+    block: int
 
     def shape(self, stride: int) -> tuple[int, int, int]:
         """Number of points of a pass."""
@@ -222,11 +224,9 @@ class _Mapping:
                 for plane, patches in self._planes(span, stride):
                     for places in _left(plane, None if coarse is None else given):
                         asked, out = patches[places], points[plane][places]
-                        for rows in self._blocks(asked):
-                            block = asked[rows].reshape(-1, self.patch**3)
-                            with torch.inference_mode():
-                                out[rows] = self.encode(block).view_as(out[rows])
-                            done += len(block)
+                        for part in self._blocks(asked):
+                            out[part] = self._encode(asked[part]).view_as(out[part])
+                            done += math.prod(asked[part].shape[:2])
                             now = time.monotonic()
                             if now - reported >= _REPORT_EVERY:
                                 yield Progress("mapping voxels", done, self.total)
@@ -239,12 +239,40 @@ class _Mapping:
         yield Progress("mapping voxels", done, self.total)
         return latents
 
-    def _blocks(self, patches: Tensor) -> Iterator[slice]:
-        """Rows of a plane of patches, so many at a time that the encoder runs at full speed."""
+    def _blocks(self, patches: Tensor) -> Iterator[tuple[slice, slice]]:
+        """Parts (y, x) of a plane of patches, so large that the encoder runs at full speed."""
         rows, columns = patches.shape[:2]
-        if columns:
-            step = max(1, _BLOCK[self.device.type] // columns)
-            yield from (slice(row, row + step) for row in range(0, rows, step))
+        row = 0
+        while row < rows and columns:
+            high, wide = max(1, self.block // columns), min(columns, self.block)
+            yield from (
+                (slice(row, row + high), slice(column, column + wide))
+                for column in range(0, columns, wide)
+            )
+            row += high
+
+    def _encode(self, patches: Tensor) -> Tensor:
+        """Latent points of patches (y, x, p, p, p) one below the other; (y x, d).
+
+        Where the device's memory is full, half as many at a time, from then on.
+        """
+        try:
+            with torch.inference_mode():
+                return self.encode(patches.reshape(-1, self.patch**3))
+        except torch.OutOfMemoryError:
+            if math.prod(patches.shape[:2]) == 1:
+                raise RuntimeError(
+                    f"the memory of {self.device} is too small even for one patch"
+                ) from None
+        # Not inside the handler: the error keeps what filled the memory alive.
+        torch.cuda.empty_cache()
+        self.block = max(1, math.prod(patches.shape[:2]) // 2)
+        warnings.warn(
+            f"the memory of {self.device} is full: "
+            f"the mapping goes on with {self.block} patches at a time",
+            stacklevel=2,
+        )
+        return torch.cat([self._encode(patches[part]) for part in self._blocks(patches)])
 
     def _planes(self, span: Box, stride: int) -> Iterator[tuple[int, Tensor]]:
         """For each plane of a chunk its number and its patches, shape (y, x, p, p, p)."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,7 +27,8 @@ __all__ = ["Glimpse", "TrainingError", "TrainingState", "model_so_far"]
 _CLIP = 8.0
 # Steps whose mean losses make one entry of the history.
 _RECORD_EVERY = 20
-
+# So often a training that diverges is taken back, each time to half the learning rate.
+_MOST_ROLLBACKS = 5
 
 # Patches in a glimpse.
 _GLIMPSES = 4
@@ -102,6 +105,9 @@ class TrainingState:
                 group["initial_lr"] = group["lr"]
         self._bfloat16 = has_fast_bfloat16(device)
         self._sums = torch.zeros(len(Losses._fields), device=device)
+        self.batch_size = training.batch_size
+        self.rollbacks: list[dict[str, float]] = []
+        self._good = self._snapshot()
 
     @property
     def latest(self) -> Mapping[str, float]:
@@ -114,28 +120,55 @@ class TrainingState:
         Raises
         ------
         TrainingError
-            If the loss is no longer finite (looked at every few steps, when it is recorded).
+            If the loss stopped being finite once too often, or one patch is too much for the
+            device's memory.
+
+        Warns
+        -----
+        UserWarning
+            If the loss is no longer finite (looked at every few steps, when it is recorded) and
+            the training was taken back to its last good state, with half the learning rate; or
+            if the device's memory was full and the batch halved.
         """
-        state = np.random.SeedSequence([self.seed, self.step]).generate_state(1, np.uint64)
-        generator = torch.Generator(self.device).manual_seed(int(state[0]) >> 1)
-        triplets = pool.draw(self.training.batch_size, generator)
-        places = Patches(*(torch.cat(parts) for parts in zip(*triplets, strict=True)))
-        patches = pool.gather(places, self.network.config.input_size)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bfloat16):
-            losses = objective(self.network, patches, self.training, generator)
-        for optimiser in self._optimisers:
-            optimiser.zero_grad()
-        losses.total.backward()  # type: ignore[no-untyped-call]
+        while (losses := self._gradients(pool)) is None:
+            if self.batch_size == 1:
+                raise TrainingError(f"the memory of {self.device} is too small even for one patch")
+            self.batch_size //= 2
+            torch.cuda.empty_cache()
+            warnings.warn(
+                f"the memory of {self.device} is full: "
+                f"the training goes on with batches of {self.batch_size}",
+                stacklevel=2,
+            )
         nn.utils.clip_grad_norm_(self.network.parameters(), _CLIP)
         share = 0.5 * (1 + math.cos(math.pi * self.step / self.training.steps))
+        rate = (share if self.training.decay else 1.0) * 0.5 ** len(self.rollbacks)
         for optimiser in self._optimisers:
             for group in optimiser.param_groups:
-                group["lr"] = group["initial_lr"] * (share if self.training.decay else 1.0)
+                group["lr"] = group["initial_lr"] * rate
             optimiser.step()
-        self._sums += torch.stack(losses).detach()
+        self._sums += losses
         self.step += 1
         if self.step % _RECORD_EVERY == 0 or self.step == self.training.steps:
             self._record()
+
+    def _gradients(self, pool: VoxelPool) -> Tensor | None:
+        """The losses of a batch, with the gradients in place; None if the memory is too small."""
+        state = np.random.SeedSequence([self.seed, self.step]).generate_state(1, np.uint64)
+        generator = torch.Generator(self.device).manual_seed(int(state[0]) >> 1)
+        for optimiser in self._optimisers:
+            optimiser.zero_grad()
+        try:
+            triplets = pool.draw(self.batch_size, generator)
+            places = Patches(*(torch.cat(parts) for parts in zip(*triplets, strict=True)))
+            patches = pool.gather(places, self.network.config.input_size)
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bfloat16):
+                losses = objective(self.network, patches, self.training, generator)
+            losses.total.backward()  # type: ignore[no-untyped-call]
+        except torch.OutOfMemoryError:
+            # Not handled here: the error keeps what filled the memory alive.
+            return None
+        return torch.stack(losses).detach()
 
     def glimpse(self, pool: VoxelPool) -> Glimpse:
         """What the network makes of a few patches; it disturbs no random number of a step."""
@@ -152,13 +185,41 @@ class TrainingState:
         count = (self.step - 1) % _RECORD_EVERY + 1
         means = (self._sums / count).tolist()
         self._sums.zero_()
-        if not all(map(math.isfinite, means)):
-            raise TrainingError(
-                f"the loss stopped being finite before step {self.step}: "
-                "train again with a lower learning rate"
-            )
+        if not (all(map(math.isfinite, means)) and self._is_finite()):
+            self._roll_back()
+            return
         names = Losses._fields
         self.history.append({"step": self.step, **dict(zip(names, means, strict=True))})
+        self._good = self._snapshot()
+
+    def _is_finite(self) -> bool:
+        return all(bool(torch.isfinite(p).all()) for p in self.network.parameters())
+
+    def _snapshot(self) -> tuple[Any, ...]:
+        """All that changes from step to step, as it is now."""
+        optimisers = [optimiser.state_dict() for optimiser in self._optimisers]
+        return copy.deepcopy(
+            (self.step, self.history, self._sums, self.network.state_dict(), optimisers)
+        )
+
+    def _roll_back(self) -> None:
+        """Go back to the last good state, and on from there at half the learning rate."""
+        reached = self.step
+        if len(self.rollbacks) == _MOST_ROLLBACKS:
+            raise TrainingError(
+                f"the loss stopped being finite before step {reached}, also at "
+                f"1/{2**_MOST_ROLLBACKS} of the learning rate: the volume or the preset is at fault"
+            )
+        self.step, self.history, self._sums, network, optimisers = copy.deepcopy(self._good)
+        self.network.load_state_dict(network)
+        for optimiser, state in zip(self._optimisers, optimisers, strict=True):
+            optimiser.load_state_dict(state)
+        self.rollbacks.append({"step": reached, "back_to": self.step})
+        warnings.warn(
+            f"the loss stopped being finite before step {reached}: the training goes on from "
+            f"step {self.step} at 1/{2 ** len(self.rollbacks)} of the learning rate",
+            stacklevel=2,
+        )
 
     def _optimiser_tensors(self) -> dict[str, Tensor]:
         """The optimisers' running averages, in the order of their parameters, for a checkpoint."""
@@ -170,13 +231,17 @@ class TrainingState:
         }
 
     def save(self, path: Path, volumes: Sequence[Mapping[str, Any]], preset: str) -> None:
-        """Write a checkpoint; ``preset`` is the name of its settings."""
+        """Write a checkpoint, unless the state is not finite; ``preset`` names its settings."""
+        if not (self._is_finite() and bool(torch.isfinite(self._sums).all())):
+            return
         tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
         tensors |= self._optimiser_tensors() | {"sums": self._sums}
         metadata = {
             "identity": self._identity(volumes),
             "step": self.step,
             "history": self.history,
+            "batch_size": self.batch_size,
+            "rollbacks": self.rollbacks,
             "preset": preset,
             "device": str(self.device),
         }
@@ -211,7 +276,10 @@ class TrainingState:
                 # geoopt counts in plain integers; the tensor that PyTorch makes of one is float32.
                 entries["step"] = int(entries["step"])
         self.step, self.history = metadata["step"], metadata["history"]
+        self.batch_size = metadata.get("batch_size", self.batch_size)
+        self.rollbacks = metadata.get("rollbacks", [])
         self._sums.copy_(tensors["sums"])
+        self._good = self._snapshot()
         return True
 
     def _identity(self, volumes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -255,6 +323,8 @@ def model_so_far(path: Path) -> Model:
             "volumes": identity["volumes"],
             "device": metadata["device"],
             "loss": metadata["history"],
+            "batch_size": metadata.get("batch_size", identity["training"]["batch_size"]),
+            "rollbacks": metadata.get("rollbacks", []),
             "stopped": metadata["step"],
         }
         return Model(network.eval(), metadata["preset"], summary)

@@ -66,7 +66,7 @@ def train(
     ValueError
         If there is no volume or one is too small, or the preset or device is unknown.
     TrainingError
-        If the loss stops being finite.
+        If the loss stops being finite again and again, at ever lower learning rates.
 
     Examples
     --------
@@ -159,6 +159,9 @@ def train_job(
         "device": str(target),
         "seconds": round(time.monotonic() - began, 3),
         "loss": state.history,
+        # As it ended: less than asked for where the device's memory was too small.
+        "batch_size": state.batch_size,
+        "rollbacks": state.rollbacks,
     }
     return Model(state.network.cpu().eval(), name, summary)
 
