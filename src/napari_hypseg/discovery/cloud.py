@@ -1,15 +1,17 @@
-"""The latent points of all voxels at hand: which voxels lie near a point, how dense they lie."""
+"""The latent points of all voxels at hand: where they lie on the disk, which lie near a point."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from napari_hypseg.discovery.density import Density
+from napari_hypseg.discovery.projection import Projection, coordinates, principal_plane
 from napari_hypseg.jobs import Job, Progress
 
 if TYPE_CHECKING:
@@ -19,8 +21,6 @@ __all__ = ["Cloud", "cloud_job"]
 
 # Points kept at most, all of which are compared at each pick; of more voxels a random sample.
 _MOST = 1 << 21
-# Cells along a side of the density.
-_CELLS = 512
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,28 +37,40 @@ class Cloud:
         Of the voxels' lattice, (z, y, x).
     curvature : float or None
         The ball has curvature ``-curvature``; None for a Euclidean space.
-    density : array of float32, shape (512, 512)
-        Points in each cell of the first two latent dimensions, the second along rows; the cells
-        cover ``[-reach, reach]``.
-    reach : float
-        Largest coordinate of a point in these dimensions.
+    projection : Projection
+        How the points are seen on the disk.
+    density : Density
+        How densely they lie there: the points of all voxels with two latent dimensions, those of
+        the sample with more.
     """
 
     points: npt.NDArray[np.float32]
     voxels: npt.NDArray[np.int64]
     shape: tuple[int, int, int]
     curvature: float | None
-    density: npt.NDArray[np.float32]
-    reach: float
+    projection: Projection
+    density: Density
+
+    @cached_property
+    def places(self) -> npt.NDArray[np.float32]:
+        """Places of the points on the disk, in units of its radius, shape (n, 2)."""
+        places: npt.NDArray[np.float32] = self.projection.apply(self.points)
+        return places
 
     @cached_property
     def _gaps(self) -> npt.NDArray[np.float32] | None:
-        """``1 - c |x|^2`` of each point; None in a Euclidean space."""
-        if self.curvature is None:
-            return None
-        gaps = 1 - np.float32(self.curvature) * np.square(self.points).sum(1)
-        floored: npt.NDArray[np.float32] = np.maximum(gaps, np.finfo(np.float32).tiny)
-        return floored
+        return _gaps(self.points, self.curvature)
+
+    @cached_property
+    def _gaps_seen(self) -> npt.NDArray[np.float32] | None:
+        return _gaps(self.places, None if self.curvature is None else 1.0)
+
+    def seen_in(self, projection: Projection) -> Cloud:
+        """The same points on another disk."""
+        density = Density()
+        other = replace(self, projection=projection, density=density)
+        density.add(other.places)
+        return other
 
     def nearest(self, point: npt.ArrayLike, count: int) -> npt.NDArray[np.int64]:
         """Indices of the points nearest to one, the nearest first.
@@ -76,27 +88,47 @@ class Cloud:
         last factor is the same for all x: this ratio is compared (Nickel and Kiela 2017,
         equation 1).
         """
-        score = self._squares(np.asarray(point, np.float32))
-        if self._gaps is not None:
-            score /= self._gaps
+        score = _scores(self.points, point, self._gaps)
         count = min(count, len(score))
         found = np.argpartition(score, count - 1)[:count]
         return found[np.argsort(score[found], kind="stable")]
 
-    def seen_at(self, x: float, y: float) -> int:
-        """Index of the point that is seen nearest to a place of a drawing of two dimensions."""
-        return int(self._squares(np.array([x, y], np.float32)).argmin())
+    def seen_at(self, place: npt.ArrayLike) -> int:
+        """Index of the point that is seen nearest to a place on the disk."""
+        return int(_scores(self.places, place, self._gaps_seen).argmin())
 
-    def _squares(self, target: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Squared differences in the first dimensions, as many as the target has."""
-        squares = np.zeros(len(self.points), np.float32)
-        for axis, value in enumerate(target):
-            squares += np.square(self.points[:, axis] - value)
-        return squares
+    def point_at(self, place: npt.ArrayLike) -> npt.NDArray[np.float32]:
+        """The latent point at a place on the disk; with more dimensions, the nearest one seen."""
+        if self.projection.is_exact:
+            return self.projection.latent(place)
+        return self.points[self.seen_at(place)]
 
     def positions(self, indices: npt.ArrayLike) -> npt.NDArray[np.int64]:
         """Positions (z, y, x) in the lattice of points, shape (n, 3)."""
         return np.stack(np.unravel_index(self.voxels[np.asarray(indices)], self.shape), axis=1)
+
+
+def _gaps(
+    points: npt.NDArray[np.float32], curvature: float | None
+) -> npt.NDArray[np.float32] | None:
+    """``1 - c |x|^2`` of each point; None in a Euclidean space."""
+    if curvature is None:
+        return None
+    gaps = 1 - np.float32(curvature) * np.square(points).sum(1)
+    floored: npt.NDArray[np.float32] = np.maximum(gaps, np.finfo(np.float32).tiny)
+    return floored
+
+
+def _scores(
+    points: npt.NDArray[np.float32], target: npt.ArrayLike, gaps: npt.NDArray[np.float32] | None
+) -> npt.NDArray[np.float32]:
+    """What grows with the distance of each point to one."""
+    score = np.zeros(len(points), np.float32)
+    for axis, value in enumerate(np.asarray(target, np.float32)):
+        score += np.square(points[:, axis] - value)
+    if gaps is not None:
+        score /= gaps
+    return score
 
 
 def cloud_job(latents: Latents) -> Job[Cloud]:
@@ -124,10 +156,15 @@ def cloud_job(latents: Latents) -> Job[Cloud]:
     share = min(1.0, _MOST / total)
     flat = np.arange(total).reshape(latents.shape) if share == 1 else None
     points, voxels = [], []
+    curvature = latents.curvature if latents.geometry == "hyperbolic" else None
+    first_two = coordinates(latents.dim, 0, 1, curvature)
+    density = Density()
     done = 0
     for box in latents.chunk_boxes():
         yield Progress("gathering points", done, total)
         part = latents.read(box).reshape(-1, latents.dim)
+        if latents.dim == 2:
+            density.add(first_two.apply(part))
         kept = np.arange(len(part))
         if share < 1:
             kept = rng.permutation(len(part))[: max(1, int(share * len(part)))]
@@ -142,13 +179,8 @@ def cloud_job(latents: Latents) -> Job[Cloud]:
     yield Progress("gathering points", done, total)
     # Random order: the first of them are a fair sample.
     order = rng.permutation(sum(map(len, points)))
-    every = np.concatenate(points)[order]
-    reach = max(float(abs(every[:, :2]).max()), 1e-6)
-    density, _, _ = np.histogram2d(
-        every[:, 1], every[:, 0], _CELLS, range=[[-reach, reach], [-reach, reach]]
-    )
-    curvature = latents.curvature if latents.geometry == "hyperbolic" else None
-    return Cloud(
-        every, np.concatenate(voxels)[order], latents.shape, curvature,
-        density.astype(np.float32), reach,
+    cloud = Cloud(
+        np.concatenate(points)[order], np.concatenate(voxels)[order], latents.shape, curvature,
+        first_two, density,
     )  # fmt: skip
+    return cloud if latents.dim == 2 else cloud.seen_in(principal_plane(cloud.points, curvature))

@@ -36,6 +36,8 @@ class Selection:
         The voxel (z, y, x) of the latents' lattice: the one clicked, or the nearest to the point.
     voxels : array of int64, shape (n, 3)
         The voxels with the latent points nearest to the picked one, the nearest first.
+    points : array of float32, shape (n, d)
+        Their latent points.
     """
 
     changed = Signal()
@@ -46,6 +48,7 @@ class Selection:
         self.point: npt.NDArray[np.float32] | None
         self.voxel: tuple[int, int, int] | None
         self.voxels: npt.NDArray[np.int64]
+        self.points: npt.NDArray[np.float32]
         self._forget()
 
     @property
@@ -69,17 +72,10 @@ class Selection:
         self._forget()
         self.changed.emit()
 
-    def pick_point(self, x: float, y: float) -> None:
-        """Pick a point as it is seen on the disk, in the first two latent dimensions.
-
-        With more dimensions the nearest voxel's point is taken, as the others are not seen.
-        """
-        if self._cloud is None:
-            return
-        point = np.array([x, y], np.float32)
-        if self._cloud.points.shape[1] > 2:
-            point = self._cloud.points[self._cloud.seen_at(x, y)]
-        self._take("disk", point, None)
+    def pick_point(self, *point: float) -> None:
+        """Pick a point of the latent space by its d coordinates."""
+        if self._cloud is not None:
+            self._take("disk", np.array(point, np.float32), None)
 
     def pick_voxel(self, voxel: Sequence[int], point: npt.ArrayLike) -> None:
         """Pick a voxel (z, y, x) of the lattice, and its latent point."""
@@ -96,11 +92,12 @@ class Selection:
     ) -> None:
         assert self._cloud is not None  # noqa: S101
         count = round(min(_MOST, max(_FEWEST, _SHARE * len(self._cloud.points))))
-        self.voxels = self._cloud.positions(self._cloud.nearest(point, count))
+        nearest = self._cloud.nearest(point, count)
+        self.voxels, self.points = self._cloud.positions(nearest), self._cloud.points[nearest]
         z, y, x = voxel or self.voxels[0].tolist()
         self.picked_in, self.point, self.voxel = picked_in, point, (z, y, x)
         self.changed.emit()
 
     def _forget(self) -> None:
         self.picked_in = self.point = self.voxel = None
-        self.voxels = np.empty((0, 3), np.int64)
+        self.voxels, self.points = np.empty((0, 3), np.int64), np.empty((0, 2), np.float32)
