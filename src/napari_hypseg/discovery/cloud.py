@@ -91,7 +91,8 @@ class Cloud:
         score = _scores(self.points, point, self._gaps)
         count = min(count, len(score))
         found = np.argpartition(score, count - 1)[:count]
-        return found[np.argsort(score[found], kind="stable")]
+        ordered: npt.NDArray[np.int64] = found[np.argsort(score[found], kind="stable")]
+        return ordered
 
     def seen_at(self, place: npt.ArrayLike) -> int:
         """Index of the point that is seen nearest to a place on the disk."""
@@ -101,7 +102,8 @@ class Cloud:
         """The latent point at a place on the disk; with more dimensions, the nearest one seen."""
         if self.projection.is_exact:
             return self.projection.latent(place)
-        return self.points[self.seen_at(place)]
+        seen: npt.NDArray[np.float32] = self.points[self.seen_at(place)]
+        return seen
 
     def positions(self, indices: npt.ArrayLike) -> npt.NDArray[np.int64]:
         """Positions (z, y, x) in the lattice of points, shape (n, 3)."""

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from psygnal import Signal
 
 from napari_hypseg.discovery.cloud import Cloud
+from napari_hypseg.discovery.maps import distance_to_centre
 
 __all__ = ["Selection"]
 
@@ -59,12 +60,7 @@ class Selection:
         """
         if self.point is None or self._cloud is None:
             return math.nan
-        radius = float(np.linalg.norm(self.point))
-        if self._cloud.curvature is None:
-            return radius
-        root = math.sqrt(self._cloud.curvature)
-        # Rounding may put a point of the rim on it.
-        return 2 / root * math.atanh(min(root * radius, 1 - 1e-7))
+        return float(distance_to_centre(self.point, self._cloud.curvature))
 
     def reset(self, cloud: Cloud | None) -> None:
         """Take other latent points; what was picked among the old ones is forgotten."""

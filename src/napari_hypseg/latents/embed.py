@@ -288,7 +288,7 @@ class _Mapping:
             first = low[0] + plane * stride
             last = min(first + (some - 1) * stride, high[0])
             tile = torch.from_numpy(
-                _read_padded(
+                read_padded(
                     self.volume, self.normalization, [first, *low[1:]], [last, *high[1:]], halo
                 )
             )
@@ -332,7 +332,7 @@ def _write(latents: Latents, span: Box, points: Tensor, wait: Callable[[], objec
     latents.array[span] = points.numpy()
 
 
-def _read_padded(
+def read_padded(
     volume: Volume, normalization: Normalization, first: list[int], last: list[int], halo: int
 ) -> npt.NDArray[np.float32]:
     """Normalised voxels from ``first - halo`` to ``last + halo``, mirrored beyond the border."""

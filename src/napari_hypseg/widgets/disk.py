@@ -3,29 +3,68 @@
 from __future__ import annotations
 
 import math
+from itertools import combinations
 from typing import Any
 
 import napari
 import numpy as np
 from napari.utils.theme import get_theme
 from qtpy.QtCore import QEvent, Qt, QTimer
-from qtpy.QtWidgets import QBoxLayout, QDockWidget, QLabel, QMainWindow, QWidget
+from qtpy.QtWidgets import (
+    QBoxLayout,
+    QComboBox,
+    QDockWidget,
+    QHBoxLayout,
+    QLabel,
+    QMainWindow,
+    QMenu,
+    QPushButton,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
 
+from napari_hypseg.discovery import (
+    Cloud,
+    Glance,
+    Glances,
+    Lasso,
+    Projection,
+    coordinate,
+    coordinates,
+    lasso_job,
+    principal_plane,
+    uncertainty,
+)
+from napari_hypseg.volumes import Volume
+from napari_hypseg.widgets.disk_mouse import DiskMouse
 from napari_hypseg.widgets.disk_scene import DiskScene
+from napari_hypseg.widgets.glance_panel import GlancePanel
+from napari_hypseg.widgets.layers import gather_job
+from napari_hypseg.widgets.parts import button
 from napari_hypseg.widgets.picks import PickLayer
 from napari_hypseg.widgets.state import State
 
 __all__ = ["DiskDock"]
 
-# Pixels that the mouse may move between press and release of a click.
-_STILL = 4
 # Of the dock when it first opens, in pixels.
 _HEIGHT = 320
+# Coordinates of which every pair is offered.
+_PAIRS = 6
 _HINT = "Click a point: the voxels nearest to it light up. Click a voxel: its point is shown."
+_KEY = (
+    "Colours and numbers: the classes of step 4. Denser colour: more voxels. "
+    "Rings: distance to the centre; the rim is infinitely far."
+)
+_HELP = (
+    "Click: light up the nearest voxels\nDrag or arrow keys: move\nWheel, + or −: zoom\n"
+    "Right or middle drag: shift the drawing\nDouble click or R: back to the centre\n"
+    "Ctrl+drag or L: lasso"
+)
 
 
 class DiskDock(QWidget):
-    """The disk, with a line about what is picked.
+    """The disk, with what lies under the mouse and a line about what is picked.
 
     Parameters
     ----------
@@ -40,23 +79,18 @@ class DiskDock(QWidget):
             "napari-hypseg", "Hyperbolic segmentation"
         )
         self.state: State = segmentation.state
+        self.runner = segmentation.runner
         self.scene = DiskScene()
+        self.cloud: Cloud | None = None
         self.picks = PickLayer(napari_viewer, self.state)
-        self.text = QLabel()
-        self.text.setWordWrap(True)
-        self.text.setMinimumWidth(170)
-        self._box = QBoxLayout(QBoxLayout.Direction.TopToBottom, self)
-        self._box.setContentsMargins(4, 4, 4, 4)
-        self._box.addWidget(self.scene.canvas.native, 1)
-        self._box.addWidget(self.text)
-        self.setMinimumSize(220, 220)
-
-        self._pressed: Any = None
         self._placed = False
-        events = self.scene.canvas.events
-        events.mouse_press.connect(self._on_press)
-        events.mouse_release.connect(self._on_release)
-        events.mouse_double_click.connect(lambda _event: self.scene.show_whole())
+        self._lay_out()
+        self.mouse = DiskMouse(self.scene, self)
+        self.mouse.picked.connect(self._on_picked)
+        self.mouse.hovered.connect(self.glance.look)
+        self.mouse.drawn.connect(self._on_lasso)
+        self.mouse.lasso_changed.connect(self.lasso.setChecked)
+        self.lasso.toggled.connect(self.mouse.use_lasso)
         self._links = [
             (self.state.result_changed, self._on_result),
             (self.state.partition_changed, self._draw_tree),
@@ -69,6 +103,46 @@ class DiskDock(QWidget):
         napari_viewer.events.theme.connect(self._on_theme)
         self.destroyed.connect(lambda: self._leave())
         self._on_theme()
+        self._on_result()
+
+    def _lay_out(self) -> None:
+        self.text, key = QLabel(), QLabel(_KEY)
+        for label in (self.text, key):
+            label.setWordWrap(True)
+        self.glance = GlancePanel(self._describe)
+        self.lasso = QPushButton("Lasso")
+        self.lasso.setCheckable(True)
+        self.lasso.setToolTip("Draw around points: their voxels become a class (Ctrl+drag, or L)")
+        self.layers = QToolButton()
+        self.layers.setText("Show as layer")
+        self.layers.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        self.layers.setToolTip("The same data as image layers: uncertainty, latent coordinates")
+        self.layers.setMenu(QMenu(self.layers))
+        self.projection = QComboBox()
+        self.projection.setToolTip("How more than two dimensions are seen on the disk")
+        self.projection.activated.connect(lambda _index: self._on_projection())
+        row = QHBoxLayout()
+        for widget in (self.lasso, button("Centre", "Back to the centre (R)", self.centre),
+                       self.layers):  # fmt: skip
+            row.addWidget(widget)
+        row.addStretch(1)
+        side = QWidget()
+        side.setMinimumWidth(230)
+        column = QVBoxLayout(side)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addLayout(row)
+        for widget in (self.projection, self.glance, self.text, key):
+            column.addWidget(widget)
+        column.addStretch(1)
+        self._box = QBoxLayout(QBoxLayout.Direction.TopToBottom, self)
+        self._box.setContentsMargins(4, 4, 4, 4)
+        self._box.addWidget(self.scene.canvas.native, 1)
+        self._box.addWidget(side)
+        self.scene.canvas.native.setToolTip(_HELP)
+        self.scene.canvas.native.setMinimumSize(160, 160)
+        self.setMinimumSize(240, 240)
+
+    # -- where the dock lies
 
     def event(self, event: QEvent) -> bool:
         """Leave when napari takes the dock out of its window: it does not delete it."""
@@ -111,6 +185,12 @@ class DiskDock(QWidget):
             parent = parent.parent()
         return parent
 
+    # -- what is drawn
+
+    def centre(self) -> None:
+        """Look at all of the disk from its centre again."""
+        self.scene.show_whole()
+
     def _on_theme(self, _event: Any = None) -> None:
         theme = get_theme(self.viewer.theme)
         text, paper = (
@@ -118,18 +198,68 @@ class DiskDock(QWidget):
             for colour in (theme.text, theme.background)
         )
         self.scene.use_colours(text, paper)
-        self._on_result()
+        self._draw_classes()
+        self._on_pick()
 
     def _on_result(self) -> None:
         result = self.state.result
-        self.scene.clear()
+        self._show_cloud(None if result is None else result.cloud)
+        menu = self.layers.menu()
+        dim = 0 if result is None else result.latents.dim
+        menu.clear()
+        self.projection.clear()
         if result is not None:
-            self.scene.draw_cloud(result.cloud)
+            latents = result.latents
+            menu.addAction(
+                "Uncertainty: distance to the centre",
+                lambda: self._show_layer(uncertainty(latents)),
+            )
+            for index in range(dim):
+                menu.addAction(
+                    f"Latent coordinate {index + 1}",
+                    lambda index=index: self._show_layer(coordinate(latents, index)),
+                )
+        if result is not None and dim > 2:
+            self.projection.addItem("hyperbolic PCA" if result.cloud.curvature else "PCA", None)
+            for pair in combinations(range(min(dim, _PAIRS)), 2):
+                self.projection.addItem(f"coordinates {pair[0] + 1} and {pair[1] + 1}", pair)
+        self.projection.setVisible(dim > 2)
+        for widget in (self.lasso, self.layers):
+            widget.setEnabled(result is not None)
+
+    def _on_projection(self) -> None:
+        result, pair = self.state.result, self.projection.currentData()
+        if result is None:
+            return
+        curvature = result.cloud.curvature
+        projection: Projection = (
+            principal_plane(result.cloud.points, curvature)
+            if pair is None
+            else coordinates(result.latents.dim, pair[0], pair[1], curvature)
+        )
+        self._show_cloud(result.cloud.seen_in(projection))
+
+    def _show_cloud(self, cloud: Cloud | None) -> None:
+        self.cloud = cloud
+        self.scene.clear()
+        self.mouse.use_lasso(False)
+        if cloud is not None:
+            self.scene.draw_cloud(cloud)
             self._draw_classes()
+        self.glance.use(self._glances())
         self._on_pick()
 
+    def _glances(self) -> Glances | None:
+        """Patches and reconstructions, if the model is there that the points come from."""
+        session, result = self.state.session, self.state.result
+        if self.cloud is None or result is None or session is None or session.model is None:
+            return None
+        if session.latents is not result.latents:
+            return None
+        return Glances(session.volume, session.model, result.latents, self.cloud)
+
     def _draw_tree(self) -> None:
-        """Centroids and tree at the granularity chosen: quick enough for every slider step."""
+        """Centroids and tree of the classes: quick enough for every slider step."""
         partition = self.state.partition
         if partition is not None:
             self.scene.draw_tree(partition)
@@ -139,38 +269,73 @@ class DiskDock(QWidget):
         if result is not None and partition is not None:
             self._draw_tree()
             labels = partition.labels_at(result.cloud.voxels[: self.scene.most])
-            self.scene.draw_points(labels, partition.label_colours()[:, :3])
+            self.scene.draw_points(labels, partition.label_colours())
 
-    def _on_press(self, event: Any) -> None:
-        self._pressed = event.pos
+    # -- what is picked
 
-    def _on_release(self, event: Any) -> None:
-        moved = self._pressed is None or np.abs(event.pos - self._pressed).max() > _STILL
-        if event.button != 1 or moved:
-            return
-        point = self.scene.point_at(event.pos)
-        if point is not None:
-            self.state.selection.pick_point(*point)
+    def _on_picked(self, place: tuple[float, float]) -> None:
+        if self.cloud is not None:
+            self.state.selection.pick_point(*self.cloud.point_at(place).tolist())
 
     def _on_pick(self) -> None:
-        selection, result, partition = self.state.selection, self.state.result, self.state.partition
-        self.scene.draw_pick(selection.point)
+        selection, result = self.state.selection, self.state.result
+        self.scene.draw_pick(selection.point, selection.points)
         if result is None:
             self.text.setText("Map voxels first: step 3 of Hyperbolic segmentation.")
         elif selection.point is None or selection.voxel is None:
             self.text.setText(_HINT)
         else:
-            assert partition is not None  # noqa: S101
-            voxel = np.ravel_multi_index(selection.voxel, partition.clustering.leaves.shape)
-            name = partition.classes[partition.labels_at(np.array([voxel]))[0] - 1].name
-            seen = ", ".join(f"{v:.2f}" for v in selection.point[:2] * self.scene.scale)
-            beyond = "" if result.latents.dim == 2 else f" and {result.latents.dim - 2} more"
             radius = selection.distance
             self.text.setText(
-                f"Point ({seen}{beyond}), distance to the centre "
-                f"{'∞' if math.isinf(radius) else f'{radius:.2f}'}, {name}, "
-                f"voxel {tuple(selection.voxel)}; {len(selection.voxels):,} nearest voxels lit"
+                f"Picked: {self._words(selection.voxel, selection.point)}, distance to the centre "
+                f"{'∞' if math.isinf(radius) else f'{radius:.2f}'}; "
+                f"{len(selection.voxels):,} nearest voxels lit"
             )
+
+    def _describe(self, glance: Glance) -> str:
+        return self._words(glance.voxel, glance.point)
+
+    def _words(self, voxel: tuple[int, int, int], point: Any) -> str:
+        """A voxel, its class and its point."""
+        partition = self.state.partition
+        assert partition is not None  # noqa: S101
+        index = np.ravel_multi_index(voxel, partition.clustering.leaves.shape)
+        name = partition.classes[partition.labels_at(np.array([index]))[0] - 1].name
+        shown = ", ".join(f"{v:.2f}" for v in np.asarray(point)[:3])
+        more = ", …" if len(point) > 3 else ""
+        return f"voxel {voxel}, {name}, point ({shown}{more})"
+
+    # -- what is made of it
+
+    def _on_lasso(self, outline: list[tuple[float, float]]) -> None:
+        """Make a class of all voxels whose points lie inside what was drawn."""
+        result, cloud = self.state.result, self.cloud
+        if result is None or cloud is None:
+            return
+        if self.runner.title:
+            self.text.setText(self.runner.wait)
+            return
+        lasso = Lasso(outline, self.scene.translation, cloud.projection)
+        self.runner.start("lasso", lasso_job(result.latents, cloud, lasso), self._on_held)
+
+    def _on_held(self, mask: Any) -> None:
+        self.scene.draw_lasso([])
+        if mask.any():
+            self.state.add_own(mask)
+        else:
+            self.text.setText("There are no points inside this line.")
+
+    def _show_layer(self, volume: Volume) -> None:
+        """Add a volume that is computed from the latents as an image layer."""
+        if self.runner.title:
+            self.text.setText(self.runner.wait)
+            return
+
+        def add(layer: Any) -> None:
+            data, keywords, _ = layer
+            self.viewer.add_image(data, colormap="viridis", **keywords)
+
+        self.runner.start(volume.name, gather_job(volume), add)
 
     def _leave(self) -> None:
         """The dock is gone: it listens to nothing any more."""
@@ -179,3 +344,4 @@ class DiskDock(QWidget):
         self._links = []
         self.viewer.events.theme.disconnect(self._on_theme)
         self.picks.leave()
+        self.glance.use(None)

@@ -3,107 +3,192 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from vispy.scene import PanZoomCamera, SceneCanvas
+from vispy.scene import Node, PanZoomCamera, SceneCanvas
 from vispy.scene.visuals import Image, Line, Markers, Text
-from vispy.visuals.transforms import STTransform
+from vispy.visuals.transforms import BaseTransform, STTransform
 
 from napari_hypseg.discovery.cloud import Cloud
 from napari_hypseg.discovery.disk import nice
 from napari_hypseg.discovery.partition import Partition
+from napari_hypseg.discovery.translation import Translation
 from napari_hypseg.geometry import geodesic
 
 __all__ = ["DiskScene"]
 
 Colour = tuple[float, ...]
+Place = tuple[float, float]
 
 # Points that give the picture its colours; its density comes from all of them.
 _MOST = 500_000
+# Points that are drawn one by one at most, in pixels of this size: those that lie alone.
+_ALONE, _DOT = 100_000, 2.5
 # Where the points fill less of the disk than this, it is first shown enlarged.
 _SMALL = 0.7
+# The most that the wheel enlarges.
+_NEAREST = 1e-3
 _STEPS = torch.linspace(0, 1, 17, dtype=torch.float64)
+_TURN = np.linspace(0, 2 * np.pi, 361)
+_CIRCLE = np.stack([np.cos(_TURN), np.sin(_TURN)], axis=1)
+
+
+class _Moved(BaseTransform):
+    """A `Translation` that the graphics card applies, so that a drag moves two numbers only."""
+
+    _CODE = """
+        vec4 moved_%s(vec4 pos) {
+            vec2 a = $shift;
+            vec2 top = pos.xy + a;
+            vec2 below = vec2(1.0 + $curved * dot(a, pos.xy),
+                              $curved * (a.x * pos.y - a.y * pos.x));
+            vec2 turned = vec2(dot(top, below), top.y * below.x - top.x * below.y);
+            return vec4(turned / dot(below, below), pos.zw);
+        }
+    """
+    glsl_map, glsl_imap = _CODE % "there", _CODE % "back"
+    Linear = Orthogonal = NonScaling = Isometric = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.translation = Translation()
+        self.show(self.translation)
+
+    def show(self, translation: Translation) -> None:
+        """Move to another place."""
+        self.translation = translation
+        x, y = translation.centre
+        for function, sign in ((self._shader_map, -1.0), (self._shader_imap, 1.0)):
+            function["shift"] = sign * x, sign * y
+            function["curved"] = float(translation.curved)
+        self.update()
+
+    def map(self, coords: Any) -> Any:
+        """Where places are seen."""
+        return self._both(coords, self.translation.apply)
+
+    def imap(self, coords: Any) -> Any:
+        """Which places are seen."""
+        return self._both(coords, self.translation.undo)
+
+    @staticmethod
+    def _both(coords: Any, move: Any) -> Any:
+        """Only x and y of what vispy maps, which may have z and w too."""
+        moved = np.array(coords, float)
+        moved[..., :2] = move(moved[..., :2])
+        return moved
 
 
 class DiskScene:
     """A canvas with the disk on it, in units of the ball's radius.
 
     The points are one image: its opacity is the density of all voxels' points, its colours are
-    the mean colours of a sample's labels. An image of 512 x 512 costs the same for a thousand
-    points and for 65 million.
+    the mean colours of a sample's labels. It costs the same for a thousand points and for 65
+    million. Where few lie, those of the sample are drawn one by one on top. All that lies on the
+    disk hangs on one node, which the translation moves.
 
     Attributes
     ----------
     canvas : vispy.scene.SceneCanvas
     most : int
         Points that give the picture its colours at most.
-    scale : float
-        From latent coordinates to the drawing's.
     """
 
     most = _MOST
 
     def __init__(self) -> None:
-        self.scale = 1.0
-        self._curvature: float | None = 1.0
+        self._cloud: Cloud | None = None
+        self._curved = True
         self._reach = 1.0
-        self._cells = np.zeros(0, np.int64)
-        self._opacity = np.zeros((2, 2), np.float32)
         self._text: Colour = (1.0, 1.0, 1.0)
+        self._paper: Colour = (0.0, 0.0, 0.0)
+        self._numbers: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None = None
         self.canvas = SceneCanvas(keys=None, size=(300, 300))
         self._view = self.canvas.central_widget.add_view()
         self._view.camera = PanZoomCamera(aspect=1)
+        # The dock takes the mouse itself; vispy would draw all once more to know what is clicked.
+        self._view.camera.interactive = False
         scene = self._view.scene
+        self._moved = Node(parent=scene)
+        self._moved.transform = _Moved()
         nothing = np.zeros((2, 2))
-        self._points = Image(np.zeros((2, 2, 4), np.float32), parent=scene)
-        self._rings = Line(nothing, connect="segments", parent=scene)
-        self._distances = Text(" ", font_size=7, anchor_x="left", parent=scene)
-        self._tree = Line(nothing, connect="segments", width=1.5, parent=scene)
-        self._centroids = Markers(parent=scene)
-        self._pick = Markers(parent=scene)
-        drawn = (self._points, self._rings, self._distances, self._tree, self._centroids,
-                 self._pick)  # fmt: skip
+        self._density = Image(
+            np.zeros((2, 2, 4), np.uint8), method="impostor", interpolation="linear",
+            parent=self._moved,
+        )  # fmt: skip
+        self._alone = Markers(parent=self._moved)
+        self._rings = Line(nothing, connect="segments", parent=self._moved)
+        self._rim = Line(_CIRCLE, width=1.5, parent=scene)
+        self._tree = Line(nothing, connect="segments", width=1.5, parent=self._moved)
+        self._distances = Text(" ", font_size=7, anchor_x="left", parent=self._moved)
+        self._infinity = Text("∞", pos=(0.72, -0.72), font_size=9, anchor_x="left", parent=scene)
+        self._near = Markers(parent=self._moved)
+        self._centroids = Markers(parent=self._moved)
+        self._labels = Text(" ", font_size=7, bold=True, parent=self._moved)
+        self._pick = Markers(parent=self._moved)
+        self._lasso = Line(nothing, width=2, parent=scene)
+        self._name = Text(
+            "", pos=(8, 10), font_size=8, anchor_x="left", anchor_y="bottom",
+            parent=self.canvas.scene,
+        )  # fmt: skip
+        drawn = (self._density, self._alone, self._rings, self._rim, self._tree, self._distances,
+                 self._infinity, self._near, self._centroids, self._labels, self._pick,
+                 self._lasso, self._name)  # fmt: skip
         for order, visual in enumerate(drawn):
             visual.order = order
             visual.set_gl_state("translucent", depth_test=False)
+        # Colours times opacity: so that cells without points lend no colour to their neighbours.
+        self._density.set_gl_state(
+            depth_test=False, blend=True, blend_func=("one", "one_minus_src_alpha")
+        )
         self.clear()
+
+    # -- what is drawn
 
     def use_colours(self, text: Colour, paper: Colour) -> None:
         """Draw in the theme's colours, from the next drawing on."""
-        self._text = text
+        self._text, self._paper = text, paper
         self.canvas.bgcolor = (*paper, 1.0)
+        self._rim.set_data(color=(*text, 0.9))
+        self._infinity.color = self._distances.color = (*text, 0.8)
+        self._name.color = (*text, 1.0)
+        self._draw_rings()
 
     def clear(self) -> None:
         """An empty disk."""
-        for visual in (self._points, self._tree, self._centroids, self._pick):
+        self._cloud = None
+        self._curved, self._reach = True, 1.0
+        for visual in (self._density, self._alone, self._tree, self._near, self._centroids,
+                       self._labels, self._pick, self._lasso):  # fmt: skip
             visual.visible = False
-        self._curvature, self.scale, self._reach = 1.0, 1.0, 1.0
+        self._name.text = ""
         self.show_whole()
-
-    def show_whole(self) -> None:
-        """Show all of the disk."""
-        self._look(1.0 if self._curvature is not None else self._reach)
 
     def draw_cloud(self, cloud: Cloud) -> None:
         """Take other points, and look at where they are; `draw_points` draws them."""
-        self._curvature = cloud.curvature
-        self.scale = 1.0 if cloud.curvature is None else math.sqrt(cloud.curvature)
-        side, sample = len(cloud.density), cloud.points[:_MOST, :2]
-        column, row = ((sample / cloud.reach + 1) * (side / 2)).astype(np.int64).clip(0, side - 1).T
-        self._cells = row * side + column
-        most = max(1.0, float(cloud.density.max()))
-        self._opacity = np.where(
-            cloud.density > 0, 0.3 + 0.7 * np.log1p(cloud.density) / np.log1p(most), 0.0
-        ).astype(np.float32)
-        reach = cloud.reach * self.scale
-        self._points.transform = STTransform((2 * reach / side,) * 2, (-reach, -reach))
-        far = float(np.quantile(np.linalg.norm(sample, axis=1), 0.999)) * self.scale * 1.15
+        self._cloud = cloud
+        self._curved = cloud.curvature is not None
+        density, sample = cloud.density, cloud.places[:_MOST]
+        counts = density.counts.ravel()
+        self._used = np.flatnonzero(counts)
+        most = max(1, int(counts.max()))
+        self._opacity = 0.3 + 0.7 * np.log1p(counts[self._used]) / math.log1p(most)
+        cells = density.cells(sample)
+        self._cells = np.searchsorted(self._used, cells)
+        # In the emptier cells the points are seen one by one, in the others as a density.
+        self._few = np.flatnonzero(counts[cells] <= max(1.0, most**0.5))[:_ALONE]
+        side = len(density.counts)
+        self._density.transform = STTransform(
+            (2 * density.reach / side,) * 2, (-density.reach, -density.reach)
+        )
+        far = float(np.quantile(np.linalg.norm(sample, axis=1), 0.999)) * 1.15
         self._reach = max(far, 1e-6)
-        whole = cloud.curvature is not None and self._reach > _SMALL
-        self._look(1.0 if whole else self._reach)
+        self._name.text = cloud.projection.name
+        self.show_whole(enlarged=not (self._curved and self._reach > _SMALL))
 
     def draw_points(self, labels: npt.NDArray[np.uint8], colours: npt.NDArray[np.float64]) -> None:
         """Draw the points in the colours of their labels.
@@ -112,104 +197,187 @@ class DiskScene:
         ----------
         labels : array of uint8, shape (n,)
             Labels from 1 on of the cloud's first `most` points.
-        colours : array, shape (k, 3)
-            Of the labels.
+        colours : array, shape (k, 4)
+            Of the labels; points of an opacity of 0 are not drawn.
         """
-        size = self._opacity.size
-        total = np.bincount(self._cells, minlength=size)
-        image = np.empty((size, 4), np.float32)
-        image[:, 3] = self._opacity.ravel()
+        assert self._cloud is not None  # noqa: S101
+        shown, rgb = colours[:, 3], colours[:, :3] * colours[:, 3:]
+        everything = np.bincount(self._cells, minlength=len(self._used))
+        total = np.bincount(self._cells, shown[labels - 1], minlength=len(self._used))
+        # Cells without a point of the sample are drawn in the colour of text.
+        share = np.where(everything > 0, total / np.maximum(everything, 1), 1.0)
+        opacity = self._opacity * share
+        image = np.zeros((self._cloud.density.counts.size, 4), np.uint8)
         for channel in range(3):
-            weights = colours[labels - 1, channel]
-            summed = np.bincount(self._cells, weights, minlength=size)
-            image[:, channel] = np.where(
-                total > 0, summed / np.maximum(total, 1), self._text[channel]
-            )
-        self._points.set_data(image.reshape(*self._opacity.shape, 4))
-        self._points.visible = True
+            weights = rgb[labels - 1, channel]
+            summed = np.bincount(self._cells, weights, minlength=len(self._used))
+            mean = np.where(total > 0, summed / np.maximum(total, 1), self._text[channel])
+            image[self._used, channel] = 255 * opacity * mean
+        image[self._used, 3] = 255 * opacity
+        self._density.set_data(image.reshape(*self._cloud.density.counts.shape, 4))
+        self._density.visible = True
+        self._alone.visible = len(self._few) > 0
+        if len(self._few):
+            self._alone.set_data(
+                self._cloud.places[self._few], size=_DOT, edge_width=0,
+                face_color=colours[labels[self._few] - 1],
+            )  # fmt: skip
         self.canvas.update()
 
     def draw_tree(self, partition: Partition) -> None:
         """Draw the centroids of the classes, and the merges above them as geodesics."""
+        assert self._cloud is not None  # noqa: S101
         tree, nodes = partition.tree, list(partition.nodes)
+        seen, curvature = self._cloud.projection.apply, self._cloud.curvature
         ways = []
         for merged in partition.wholes:
             whole = torch.from_numpy(tree.centroids[merged])
             for node in tree.merges[merged - tree.n_leaves].tolist():
                 part = torch.from_numpy(tree.centroids[node])
-                if self._curvature is None:
+                if curvature is None:
                     way = whole + _STEPS[:, None] * (part - whole)
                 else:
-                    way = geodesic(whole, part, _STEPS, self._curvature)
-                ways.append(_segments(way[:, :2].numpy() * self.scale))
+                    way = geodesic(whole, part, _STEPS, curvature)
+                ways.append(way.numpy())
         self._tree.visible = bool(ways)
         if ways:
-            self._tree.set_data(np.concatenate(ways), color=(*self._text, 0.8))
+            places = seen(np.concatenate(ways)).reshape(len(ways), -1, 2)
+            segments = np.concatenate([_segments(way) for way in places])
+            self._tree.set_data(segments, color=(*self._text, 0.8))
         shares = tree.counts[nodes] / tree.counts[nodes].sum()
+        places, faces = seen(tree.centroids[nodes]), partition.colours[nodes]
         self._centroids.set_data(
-            tree.centroids[nodes, :2] * self.scale,
-            face_color=np.insert(partition.colours[nodes], 3, 1.0, axis=1),
-            edge_color=self._text, edge_width=1.2, size=9 + 9 * np.sqrt(shares),
+            places, face_color=np.insert(faces, 3, 1.0, axis=1),
+            edge_color=self._text, edge_width=1.2, size=13 + 9 * np.sqrt(shares),
         )  # fmt: skip
-        self._centroids.visible = True
+        self._labels.text = [str(label) for label in range(1, len(nodes) + 1)]
+        self._labels.pos = places
+        # Black on the lighter colours, white on the darker.
+        light = (faces @ (0.299, 0.587, 0.114) > 0.5)[:, None]
+        self._labels.color = np.where(light, (0.0, 0.0, 0.0, 1.0), (1.0, 1.0, 1.0, 1.0))
+        self._centroids.visible = self._labels.visible = True
 
-    def draw_pick(self, point: npt.NDArray[np.float32] | None) -> None:
-        """Draw a cross at the picked point."""
-        self._pick.visible = point is not None
-        if point is not None:
-            self._pick.set_data(
-                point[None, :2] * self.scale, symbol="+", size=17,
-                face_color=self._text, edge_width=0,
-            )  # fmt: skip
+    def draw_pick(
+        self, point: npt.NDArray[np.float32] | None, near: npt.NDArray[np.float32]
+    ) -> None:
+        """Draw a ring at the picked point, and dots at the points nearest to it."""
+        picked = point is not None and self._cloud is not None
+        self._pick.visible = self._near.visible = picked
+        if point is None or self._cloud is None:
+            return
+        seen = self._cloud.projection.apply
+        self._near.set_data(
+            seen(near), size=4, face_color=self._text, edge_color=self._paper, edge_width=0.5
+        )
+        # Two rings, so that it is seen on points of any colour.
+        self._pick.set_data(
+            np.repeat(seen(point[None]), 2, axis=0), face_color=(0, 0, 0, 0),
+            size=np.array([19.0, 16.0]), edge_width=np.array([5.0, 2.5]),
+            edge_color=np.array([(*self._paper, 1.0), (*self._text, 1.0)]),
+        )  # fmt: skip
 
-    def point_at(self, position: Any) -> tuple[float, float] | None:
-        """Latent coordinates at a position on the canvas; None outside the disk."""
-        x, y = self.canvas.scene.node_transform(self._view.scene).map(position)[:2]
-        if self._curvature is not None and math.hypot(x, y) >= 1:
-            return None
-        return float(x) / self.scale, float(y) / self.scale
+    def draw_lasso(self, outline: Sequence[Place]) -> None:
+        """Draw a polygon on what is seen; none, if it has fewer than two corners."""
+        self._lasso.visible = len(outline) > 1
+        if len(outline) > 1:
+            self._lasso.set_data(np.array([*outline, outline[0]]), color=(*self._text, 1.0))
 
-    def position_of(self, x: float, y: float) -> tuple[float, float]:
-        """Position on the canvas of latent coordinates; inverse of `point_at`."""
-        place = (x * self.scale, y * self.scale)
-        px, py = self._view.scene.node_transform(self.canvas.scene).map(place)[:2]
-        return float(px), float(py)
+    # -- where one looks
 
-    def _look(self, reach: float) -> None:
-        half = 1.04 * reach
+    @property
+    def translation(self) -> Translation:
+        """From places on the disk to where they are seen."""
+        translation: Translation = self._moved.transform.translation
+        return translation
+
+    @property
+    def half_width(self) -> float:
+        """Of what is seen, in units of the disk's radius."""
+        return float(min(self._view.camera.rect.size)) / 2
+
+    def translate(self, translation: Translation) -> None:
+        """Look at the disk from another of its points."""
+        self._moved.transform.show(translation)
+        self._draw_distances()
+        self.canvas.update()
+
+    def show_whole(self, *, enlarged: bool = False) -> None:
+        """Look at all of the disk (enlarged: at its points) from its centre."""
+        half = 1.04 * (self._reach if enlarged or not self._curved else 1.0)
         self._view.camera.rect = (-half, -half, 2 * half, 2 * half)
-        self._draw_rings(reach)
+        self._infinity.visible = self._rim.visible = self._curved
+        self._moved.transform.show(Translation(curved=self._curved))
+        self._draw_rings()
+        self.canvas.update()
 
-    def _draw_rings(self, reach: float) -> None:
-        """The rim, and circles at equal steps of distance from the centre."""
-        root = None if self._curvature is None else math.sqrt(self._curvature)
-        farthest = reach if root is None else 2 * math.atanh(min(reach, 0.999)) / root
-        step = nice(farthest / 3.5) if reach < 1 or root is None else 1.0
-        turn = np.linspace(0, 2 * np.pi, 129)
-        circle = np.stack([np.cos(turn), np.sin(turn)], axis=1)
-        parts, faint = [], []
-        places, texts = [], []
+    def zoom(self, factor: float, position: Any) -> None:
+        """Enlarge around a position on the canvas, by a factor below 1 reduce."""
+        half = self.half_width
+        widest = 2.0 * (1.0 if self._curved else self._reach)
+        factor = max(min(factor, half / (_NEAREST * widest)), half / widest)
+        self._view.camera.zoom(1 / factor, self.any_at(position))
+        self._draw_rings()
+
+    def pan(self, start: Any, end: Any) -> None:
+        """Shift the drawing on the canvas, from one position to another."""
+        before, after = self.any_at(start), self.any_at(end)
+        self._view.camera.pan((before[0] - after[0], before[1] - after[1]))
+
+    def any_at(self, position: Any) -> Place:
+        """Where on what is seen a position on the canvas lies, outside the disk too."""
+        x, y = self.canvas.scene.node_transform(self._view.scene).map(position)[:2]
+        return float(x), float(y)
+
+    def seen_at(self, position: Any) -> Place | None:
+        """Where on what is seen a position on the canvas lies; None outside the disk."""
+        x, y = self.any_at(position)
+        return None if self._curved and math.hypot(x, y) >= 1 else (x, y)
+
+    def place_at(self, position: Any) -> Place | None:
+        """The place on the disk that is seen at a position on the canvas; None outside."""
+        seen = self.seen_at(position)
+        if seen is None:
+            return None
+        x, y = self.translation.undo(seen).tolist()
+        return x, y
+
+    def position_of(self, place: npt.ArrayLike) -> Place:
+        """Position on the canvas of a place on the disk; inverse of `place_at`."""
+        seen = self.translation.apply(np.asarray(place, float))
+        x, y = self._view.scene.node_transform(self.canvas.scene).map(seen)[:2]
+        return float(x), float(y)
+
+    # -- rings
+
+    def _draw_rings(self) -> None:
+        """Circles at equal steps of distance from the centre of the latent space."""
+        root = 0.0
+        if self._curved:
+            root = 1.0 if self._cloud is None else math.sqrt(self._cloud.curvature or 1.0)
+        half = self.half_width
+        farthest = 2 * math.atanh(min(half, 0.999)) / root if root else half
+        step = nice(farthest / 3.5) if half < 1 or not root else 1.0
+        parts, self._ends, self._steps = [], [], []
         for index in range(1, 7):
-            distance = index * step
-            radius = distance if root is None else math.tanh(root * distance / 2)
-            # Beyond, rings would crowd at the rim or lie outside the view's corners.
-            if radius > 1.4 * reach or (root is not None and radius > 0.95):
+            radius = math.tanh(root * index * step / 2) if root else index * step
+            if root and radius > 0.999:
                 break
-            parts.append(_segments(radius * circle))
-            faint.append(0.3)
-            places.append((radius * 0.7071, -radius * 0.7071))
-            texts.append(f"{distance:g}")
-        if root is not None:
-            parts.append(_segments(circle))
-            faint.append(0.9)
-        colours = [(*self._text, alpha) for alpha, part in zip(faint, parts, strict=True)
-                   for _ in part]  # fmt: skip
-        self._rings.set_data(np.concatenate(parts), color=np.array(colours))
-        self._distances.text = texts
-        self._distances.pos = places
-        self._distances.color = (*self._text, 0.7)
+            parts.append(_segments(radius * _CIRCLE))
+            self._ends.append((radius * 0.7071, -radius * 0.7071))
+            self._steps.append(f"{index * step:g}")
+        self._rings.set_data(np.concatenate(parts), color=(*self._text, 0.3))
+        self._draw_distances()
+
+    def _draw_distances(self) -> None:
+        """Write the distances beside the rings, but for those that crowd at the rim."""
+        seen = self.translation.apply(np.array(self._ends))
+        kept = [i for i, (x, y) in enumerate(seen) if not self._curved or math.hypot(x, y) < 0.93]
+        self._distances.visible = bool(kept)
+        if kept:
+            self._distances.text = [self._steps[i] for i in kept]
+            self._distances.pos = [self._ends[i] for i in kept]
 
 
-def _segments(line: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _segments(line: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
     """Ends of the segments of a line, two for each: (n, 2) to (2 n - 2, 2)."""
     return np.repeat(line, 2, axis=0)[1:-1]

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
 
+from napari_hypseg.jobs import Job, Progress
 from napari_hypseg.volumes import Volume, VolumeError
 from napari_hypseg.volumes.units import angstroms, in_angstrom
+from napari_hypseg.volumes.volume import slabs
 
-__all__ = ["LayerData", "layer_of", "place_of", "volume_of"]
+__all__ = ["LayerData", "gather_job", "layer_of", "place_of", "volume_of"]
 
 LayerData = tuple[Any, dict[str, Any], Literal["image", "labels"]]
 
 # Bytes up to which a volume is read at once; larger ones stay on disk.
 _AT_ONCE = 1 << 27
+# Voxels that are computed together.
+_SLAB = 1 << 21
 # Planes that are read together of what stays on disk.
 _PLANES = 16
 
@@ -65,6 +70,24 @@ def layer_of(volume: Volume, kind: Literal["image", "labels"] = "image", **more:
     if kind == "labels" and data.dtype.kind == "b":
         data = data.astype(np.uint8)
     return data, {"name": volume.name, **place_of(volume), **more}, kind
+
+
+def gather_job(volume: Volume) -> Job[LayerData]:
+    """Compute the voxels of a lazy volume, then make a layer of it, as a job.
+
+    Parameters
+    ----------
+    volume : Volume
+        One too large for memory stays as it is: napari computes the slices that it shows.
+    """
+    size = math.prod(volume.shape)
+    data: Any = volume.data
+    if size * np.dtype(data.dtype).itemsize <= _AT_ONCE:
+        data = np.empty(volume.shape, data.dtype)
+        for box in slabs(volume.shape, _SLAB):
+            yield Progress(volume.name, math.prod(volume.shape[1:]) * box[0].start, size)
+            data[box] = volume.read(box)
+    return layer_of(replace(volume, data=data))
 
 
 def volume_of(data: Any, attributes: Mapping[str, Any]) -> Volume:

@@ -1,0 +1,124 @@
+"""Mouse and keys on the Poincaré disk: click, drag, wheel, hover, lasso."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from qtpy.QtCore import QObject, Signal
+
+from napari_hypseg.widgets.disk_scene import DiskScene
+
+__all__ = ["DiskMouse"]
+
+# Pixels that the mouse may move between press and release of a click.
+_STILL = 4
+# What one notch of the wheel or one key enlarges, and how far an arrow key moves, of the radius.
+_NOTCH, _NUDGE = 1.2, 0.1
+_ARROWS = {"Left": (1, 0), "Right": (-1, 0), "Up": (0, -1), "Down": (0, 1)}
+
+
+class DiskMouse(QObject):
+    """Turns what a person does on the canvas into views of the disk, picks and outlines.
+
+    Attributes
+    ----------
+    picked : Signal of (float, float)
+        The place on the disk that was clicked.
+    hovered : Signal of (float, float)
+        The place under the mouse while no button is pressed.
+    drawn : Signal of list of (float, float)
+        The outline of a lasso, on what is seen of the disk.
+    lasso_changed : Signal of bool
+        Whether the next drag draws a lasso.
+    """
+
+    picked = Signal(object)
+    hovered = Signal(object)
+    drawn = Signal(object)
+    lasso_changed = Signal(bool)
+
+    def __init__(self, scene: DiskScene, parent: QObject) -> None:
+        super().__init__(parent)
+        self._scene = scene
+        self._is_lasso = False
+        self._outline: list[tuple[float, float]] | None = None
+        self._pressed: Any = None
+        # Where a drag began: the view then, and the place grabbed as it was seen.
+        self._grabbed: Any = None
+        events = scene.canvas.events
+        events.mouse_press.connect(self._on_press)
+        events.mouse_move.connect(self._on_move)
+        events.mouse_release.connect(self._on_release)
+        events.mouse_double_click.connect(lambda _event: scene.show_whole())
+        events.mouse_wheel.connect(self._on_wheel)
+        events.key_press.connect(self._on_key)
+
+    def use_lasso(self, is_lasso: bool) -> None:
+        """Let the next drag draw a lasso, or move the disk."""
+        if not is_lasso:
+            self._outline = None
+            self._scene.draw_lasso([])
+        if is_lasso != self._is_lasso:
+            self._is_lasso = is_lasso
+            self.lasso_changed.emit(is_lasso)
+
+    def _on_press(self, event: Any) -> None:
+        self._pressed = np.array(event.pos)
+        self._grabbed = None
+        if event.button != 1:
+            return
+        control = "Control" in {key.name for key in event.modifiers}
+        seen = self._scene.seen_at(event.pos)
+        if control or self._is_lasso:
+            self._outline = []
+        elif seen is not None:
+            self._grabbed = self._scene.translation, seen
+
+    def _on_move(self, event: Any) -> None:
+        if self._pressed is None or not event.is_dragging:
+            place = self._scene.place_at(event.pos)
+            if place is not None:
+                self.hovered.emit(place)
+        elif self._outline is not None:
+            self._outline.append(self._scene.any_at(event.pos))
+            self._scene.draw_lasso(self._outline)
+        elif event.button == 1 and self._grabbed is not None:
+            view, start = self._grabbed
+            end = self._scene.seen_at(event.pos)
+            if end is not None and np.abs(event.pos - self._pressed).max() > _STILL:
+                self._scene.translate(view.dragged(start, end))
+        else:
+            self._scene.pan(event.last_event.pos, event.pos)
+
+    def _on_release(self, event: Any) -> None:
+        pressed, outline = self._pressed, self._outline
+        self._pressed = self._grabbed = self._outline = None
+        if outline is not None:
+            if len(outline) > 2:
+                self.drawn.emit(outline)
+            self.use_lasso(False)
+        elif event.button == 1 and pressed is not None:
+            place = self._scene.place_at(event.pos)
+            if place is not None and np.abs(event.pos - pressed).max() <= _STILL:
+                self.picked.emit(place)
+
+    def _on_wheel(self, event: Any) -> None:
+        self._scene.zoom(_NOTCH ** float(event.delta[1]), event.pos)
+
+    def _on_key(self, event: Any) -> None:
+        key = "" if event.key is None else event.key.name
+        middle = np.array(self._scene.canvas.size) / 2
+        if key in _ARROWS:
+            x, y = _ARROWS[key]
+            step = _NUDGE * self._scene.half_width
+            view = self._scene.translation
+            self._scene.translate(view.dragged((0.0, 0.0), (x * step, y * step)))
+        elif key == "R":
+            self._scene.show_whole()
+        elif key == "L":
+            self.use_lasso(not self._is_lasso)
+        elif key == "Escape":
+            self.use_lasso(False)
+        elif event.text in ("+", "-"):
+            self._scene.zoom(_NOTCH if event.text == "+" else 1 / _NOTCH, middle)
