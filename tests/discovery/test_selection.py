@@ -10,6 +10,7 @@ import torch
 
 from napari_hypseg.discovery import cloud as module
 from napari_hypseg.discovery.cloud import cloud_job
+from napari_hypseg.discovery.density import Density
 from napari_hypseg.discovery.selection import Selection
 from napari_hypseg.geometry import distance
 from napari_hypseg.jobs import finish
@@ -57,10 +58,30 @@ def test_the_nearest_are_those_of_the_distance(latents, cloud, length):
 
 
 def test_the_density_counts_every_point_where_it_lies(cloud):
-    assert cloud.density.sum() == np.prod(SHAPE)
-    x, y = cloud.points[0, :2]
-    row, column = (min(511, int((v / cloud.reach + 1) / 2 * 512)) for v in (y, x))
-    assert cloud.density[row, column] >= 1
+    assert cloud.density.counts.sum() == np.prod(SHAPE)
+    cells = cloud.density.cells(cloud.places)
+    again = np.bincount(cells, minlength=cloud.density.counts.size)
+    np.testing.assert_array_equal(again, cloud.density.counts.ravel())
+    side, reach = len(cloud.density.counts), cloud.density.reach
+    column, row = ((cloud.places[0].astype(float) / reach + 1) / 2 * side).astype(int)
+    assert abs(cells[0] % side - column) <= 1
+    assert abs(cells[0] // side - row) <= 1
+
+
+def test_the_density_grows_with_its_points():
+    rng = np.random.default_rng(0)
+    parts = [(scale * rng.normal(size=(1000, 2))).astype(np.float32) for scale in (0.01, 0.1, 1)]
+    density = Density()
+    for part in parts:
+        density.add(part)
+    every = np.concatenate(parts)
+    assert density.counts.sum() == len(every)
+    assert abs(every).max() <= density.reach < 2 * abs(every).max()
+    expected, _, _ = np.histogram2d(
+        every[:, 1], every[:, 0], len(density.counts), range=[[-density.reach, density.reach]] * 2
+    )
+    # Rounding puts few points on the other side of an edge between two cells.
+    assert abs(density.counts - expected).sum() < 0.01 * len(every)
 
 
 def test_a_sample_of_many(latents, monkeypatch):
@@ -75,12 +96,14 @@ def test_a_sample_of_many(latents, monkeypatch):
 def test_from_the_disk_to_the_voxels(latents, cloud):
     selection, seen = Selection(cloud), []
     selection.changed.connect(lambda: seen.append(selection.picked_in))
-    selection.pick_point(0.2, -0.1)
+    picked = np.array([0.2, -0.1, 0.05], np.float32)[: latents.dim]
+    selection.pick_point(*picked)
     assert seen == ["disk"]
-    np.testing.assert_allclose(selection.point[:2], (0.2, -0.1), atol=0.2)
+    np.testing.assert_array_equal(selection.point, picked)
     nearest = distances(latents, selection.point).reshape(SHAPE)
     assert nearest[selection.voxel] == pytest.approx(nearest.min())
     assert selection.voxel == tuple(selection.voxels[0])
+    np.testing.assert_array_equal(latents.read()[tuple(selection.voxels.T)], selection.points)
 
 
 def test_from_a_voxel_to_the_disk(latents, cloud):
@@ -101,16 +124,16 @@ def test_two_views_that_both_draw_and_pick_do_not_go_in_circles(cloud):
     views = [SimpleNamespace(draws=0), SimpleNamespace(draws=0)]
     for view in views:
         selection.changed.connect(lambda view=view: setattr(view, "draws", view.draws + 1))
-    selection.pick_point(0.0, 0.1)
+    selection.pick_point(*np.full(cloud.points.shape[1], 0.1))
     selection.pick_voxel((0, 0, 0), np.zeros(cloud.points.shape[1]))
     assert [view.draws for view in views] == [2, 2]
 
 
 def test_other_points_forget_the_pick(cloud):
     selection = Selection(cloud)
-    selection.pick_point(0.1, 0.1)
+    selection.pick_point(*np.full(cloud.points.shape[1], 0.1))
     selection.reset(None)
     assert selection.point is None
     assert np.isnan(selection.distance)
-    selection.pick_point(0.1, 0.1)
+    selection.pick_point(*np.full(cloud.points.shape[1], 0.1))
     assert selection.point is None

@@ -11,7 +11,7 @@ from .conftest import need_gui
 
 need_gui()
 
-from napari.layers import Labels, Points  # noqa: E402
+from napari.layers import Labels  # noqa: E402
 from qtpy.QtCore import Qt  # noqa: E402
 
 from napari_hypseg.discovery import Tally, cloud_job, node_colours  # noqa: E402
@@ -353,72 +353,3 @@ def test_a_name_stays_with_its_branch(shown, result):
         state.choose(k)
         named = [c.key for c in state.partition.classes if c.name == "membrane"]
         assert named == [n for n in state.partition.nodes if n == node]
-
-
-@pytest.fixture
-def disk(viewer, shown):
-    _, disk = viewer.window.add_plugin_dock_widget("napari-hypseg", "Poincaré disk")
-    assert disk.state is shown.state
-    return disk
-
-
-def mouse(scene, kind, position):
-    getattr(scene.canvas.events, f"mouse_{kind}")(pos=np.array(position), button=1, modifiers=())
-
-
-def test_a_click_on_the_disk_lights_voxels_and_moves_the_slice(viewer, disk, result):
-    changes = []
-    disk.state.selection.changed.connect(lambda: changes.append(1))
-    target = result.latents.read((4, 5, 6))
-    position = disk.scene.position_of(*map(float, target))
-    for kind in ("press", "release"):
-        mouse(disk.scene, kind, position)
-    assert changes == [1]
-    assert disk.state.selection.voxel == (4, 5, 6)
-    (points,) = (layer for layer in viewer.layers if isinstance(layer, Points))
-    assert points.data[0].tolist() == [4, 5, 6]
-    np.testing.assert_allclose(points.data_to_world([0, 0, 0]), ORIGIN)
-    assert viewer.dims.point[0] == pytest.approx(ORIGIN[0] + 4 * SIZE[0])
-    assert "voxel (4, 5, 6)" in disk.text.text()
-
-
-def test_a_drag_on_the_disk_picks_nothing(disk):
-    mouse(disk.scene, "press", (100, 100))
-    mouse(disk.scene, "release", (130, 100))
-    assert disk.state.selection.point is None
-
-
-def test_a_click_on_a_voxel_shows_its_point(viewer, disk, result):
-    from types import SimpleNamespace
-
-    changes = []
-    disk.state.selection.changed.connect(lambda: changes.append(1))
-    world = [o + s * i for o, s, i in zip(ORIGIN, SIZE, (3, 2, 6), strict=True)]
-    before = tuple(viewer.dims.point)
-    for moved in (True, False):
-        event = SimpleNamespace(type="mouse_press", button=1, modifiers=(), position=world)
-        click = disk.picks._on_mouse(viewer, event)
-        next(click)
-        event.type = "mouse_move" if moved else "mouse_release"
-        with pytest.raises(StopIteration):
-            next(click)
-    assert changes == [1]
-    np.testing.assert_array_equal(disk.state.selection.point, result.latents.read((3, 2, 6)))
-    assert disk.state.selection.voxel == (3, 2, 6)
-    assert tuple(viewer.dims.point) == before
-    assert f"{disk.state.selection.distance:.2f}" in disk.text.text()
-
-
-def test_the_disk_is_drawn(disk, result):
-    disk.state.settled.emit()
-    picture = disk.scene.canvas.render(size=(300, 300))[..., :3]
-    background = picture[1, 1]
-    drawn = (abs(picture.astype(int) - background).max(-1) > 20).mean()
-    assert 0.02 < drawn < 0.9
-
-
-@pytest.mark.parametrize("theme", ["dark", "light"])
-def test_the_disk_follows_the_theme(viewer, disk, theme):
-    viewer.theme = theme
-    bright = np.mean(disk.scene.canvas.bgcolor.rgb)
-    assert bright > 0.7 if theme == "light" else bright < 0.3

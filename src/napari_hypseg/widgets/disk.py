@@ -49,12 +49,16 @@ __all__ = ["DiskDock"]
 
 # Of the dock when it first opens, in pixels.
 _HEIGHT = 320
+# Of what stands beside the disk, in pixels.
+_SIDE = 250
+# Qt's own bound.
+_WIDEST = (1 << 24) - 1
 # Coordinates of which every pair is offered.
 _PAIRS = 6
 _HINT = "Click a point: the voxels nearest to it light up. Click a voxel: its point is shown."
 _KEY = (
-    "Colours and numbers: the classes of step 4. Denser colour: more voxels. "
-    "Rings: distance to the centre; the rim is infinitely far."
+    "Colours, numbers: classes of step 4 · brighter: more voxels · "
+    "rings: distance to the centre, the rim is infinitely far"
 )
 _HELP = (
     "Click: light up the nearest voxels\nDrag or arrow keys: move\nWheel, + or −: zoom\n"
@@ -102,7 +106,7 @@ class DiskDock(QWidget):
             signal.connect(slot)
         napari_viewer.events.theme.connect(self._on_theme)
         self.destroyed.connect(lambda: self._leave())
-        self._on_theme()
+        self._use_theme()
         self._on_result()
 
     def _lay_out(self) -> None:
@@ -127,7 +131,7 @@ class DiskDock(QWidget):
             row.addWidget(widget)
         row.addStretch(1)
         side = QWidget()
-        side.setMinimumWidth(230)
+        side.setMinimumWidth(_SIDE)
         column = QVBoxLayout(side)
         column.setContentsMargins(0, 0, 0, 0)
         column.addLayout(row)
@@ -138,6 +142,7 @@ class DiskDock(QWidget):
         self._box.setContentsMargins(4, 4, 4, 4)
         self._box.addWidget(self.scene.canvas.native, 1)
         self._box.addWidget(side)
+        self.side = side
         self.scene.canvas.native.setToolTip(_HELP)
         self.scene.canvas.native.setMinimumSize(160, 160)
         self.setMinimumSize(240, 240)
@@ -178,6 +183,9 @@ class DiskDock(QWidget):
         wide = self.width() > 1.4 * self.height()
         across, down = QBoxLayout.Direction.LeftToRight, QBoxLayout.Direction.TopToBottom
         self._box.setDirection(across if wide else down)
+        # Beside the disk, what it leaves free; the disk itself is round.
+        room = self.width() - self.height()
+        self.side.setMaximumWidth(max(_SIDE, room) if wide else _WIDEST)
 
     def _dock(self) -> QDockWidget | None:
         parent = self.parent()
@@ -191,15 +199,18 @@ class DiskDock(QWidget):
         """Look at all of the disk from its centre again."""
         self.scene.show_whole()
 
-    def _on_theme(self, _event: Any = None) -> None:
+    def _on_theme(self, _event: Any) -> None:
+        self._use_theme()
+        self._draw_classes()
+        self._on_pick()
+
+    def _use_theme(self) -> None:
         theme = get_theme(self.viewer.theme)
         text, paper = (
             tuple(v / 255 for v in colour.as_rgb_tuple()[:3])
             for colour in (theme.text, theme.background)
         )
         self.scene.use_colours(text, paper)
-        self._draw_classes()
-        self._on_pick()
 
     def _on_result(self) -> None:
         result = self.state.result

@@ -44,6 +44,7 @@ class DiskMouse(QObject):
         self._is_lasso = False
         self._outline: list[tuple[float, float]] | None = None
         self._pressed: Any = None
+        self._last: Any = None
         # Where a drag began: the view then, and the place grabbed as it was seen.
         self._grabbed: Any = None
         events = scene.canvas.events
@@ -64,7 +65,7 @@ class DiskMouse(QObject):
             self.lasso_changed.emit(is_lasso)
 
     def _on_press(self, event: Any) -> None:
-        self._pressed = np.array(event.pos)
+        self._pressed = self._last = np.array(event.pos)
         self._grabbed = None
         if event.button != 1:
             return
@@ -80,7 +81,12 @@ class DiskMouse(QObject):
             place = self._scene.place_at(event.pos)
             if place is not None:
                 self.hovered.emit(place)
-        elif self._outline is not None:
+        else:
+            self._follow(event)
+
+    def _follow(self, event: Any) -> None:
+        """Do what a drag does, up to where the mouse is."""
+        if self._outline is not None:
             self._outline.append(self._scene.any_at(event.pos))
             self._scene.draw_lasso(self._outline)
         elif event.button == 1 and self._grabbed is not None:
@@ -89,9 +95,13 @@ class DiskMouse(QObject):
             if end is not None and np.abs(event.pos - self._pressed).max() > _STILL:
                 self._scene.translate(view.dragged(start, end))
         else:
-            self._scene.pan(event.last_event.pos, event.pos)
+            self._scene.pan(self._last, event.pos)
+        self._last = np.array(event.pos)
 
     def _on_release(self, event: Any) -> None:
+        if self._pressed is not None:
+            # vispy leaves out what comes in quick succession, also the last part of the way.
+            self._follow(event)
         pressed, outline = self._pressed, self._outline
         self._pressed = self._grabbed = self._outline = None
         if outline is not None:

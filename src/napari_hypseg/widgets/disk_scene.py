@@ -18,6 +18,7 @@ from napari_hypseg.discovery.disk import nice
 from napari_hypseg.discovery.partition import Partition
 from napari_hypseg.discovery.translation import Translation
 from napari_hypseg.geometry import geodesic
+from napari_hypseg.widgets.dots import Dots
 
 __all__ = ["DiskScene"]
 
@@ -27,7 +28,9 @@ Place = tuple[float, float]
 # Points that give the picture its colours; its density comes from all of them.
 _MOST = 500_000
 # Points that are drawn one by one at most, in pixels of this size: those that lie alone.
-_ALONE, _DOT = 100_000, 2.5
+_ALONE, _DOT = 100_000, 2.0
+# Points in a cell that are few, and the opacity of each.
+_FEW, _FAINT = 2, 0.55
 # Where the points fill less of the disk than this, it is first shown enlarged.
 _SMALL = 0.7
 # The most that the wheel enlarges.
@@ -120,11 +123,11 @@ class DiskScene:
             np.zeros((2, 2, 4), np.uint8), method="impostor", interpolation="linear",
             parent=self._moved,
         )  # fmt: skip
-        self._alone = Markers(parent=self._moved)
+        self._alone = Dots(_DOT, parent=self._moved)
         self._rings = Line(nothing, connect="segments", parent=self._moved)
         self._rim = Line(_CIRCLE, width=1.5, parent=scene)
         self._tree = Line(nothing, connect="segments", width=1.5, parent=self._moved)
-        self._distances = Text(" ", font_size=7, anchor_x="left", parent=self._moved)
+        self._distances = Text(" ", font_size=7, bold=True, anchor_x="left", parent=self._moved)
         self._infinity = Text("∞", pos=(0.72, -0.72), font_size=9, anchor_x="left", parent=scene)
         self._near = Markers(parent=self._moved)
         self._centroids = Markers(parent=self._moved)
@@ -154,7 +157,7 @@ class DiskScene:
         self._text, self._paper = text, paper
         self.canvas.bgcolor = (*paper, 1.0)
         self._rim.set_data(color=(*text, 0.9))
-        self._infinity.color = self._distances.color = (*text, 0.8)
+        self._infinity.color = self._distances.color = (*text, 1.0)
         self._name.color = (*text, 1.0)
         self._draw_rings()
 
@@ -175,12 +178,14 @@ class DiskScene:
         density, sample = cloud.density, cloud.places[:_MOST]
         counts = density.counts.ravel()
         self._used = np.flatnonzero(counts)
-        most = max(1, int(counts.max()))
-        self._opacity = 0.3 + 0.7 * np.log1p(counts[self._used]) / math.log1p(most)
+        # Not the very densest: where voxels are all alike, one cell holds a great many.
+        most = float(np.quantile(counts[self._used], 0.99)) if len(self._used) else 1.0
+        dense = np.log1p(counts[self._used]) / math.log1p(most)
+        self._opacity = (0.25 + 0.75 * dense).clip(0, 1)
         cells = density.cells(sample)
         self._cells = np.searchsorted(self._used, cells)
         # In the emptier cells the points are seen one by one, in the others as a density.
-        self._few = np.flatnonzero(counts[cells] <= max(1.0, most**0.5))[:_ALONE]
+        self._few = np.flatnonzero(counts[cells] <= max(_FEW, most / 100))[:_ALONE]
         side = len(density.counts)
         self._density.transform = STTransform(
             (2 * density.reach / side,) * 2, (-density.reach, -density.reach)
@@ -218,10 +223,8 @@ class DiskScene:
         self._density.visible = True
         self._alone.visible = len(self._few) > 0
         if len(self._few):
-            self._alone.set_data(
-                self._cloud.places[self._few], size=_DOT, edge_width=0,
-                face_color=colours[labels[self._few] - 1],
-            )  # fmt: skip
+            faint = colours * (1.0, 1.0, 1.0, _FAINT)
+            self._alone.set_data(self._cloud.places[self._few], faint[labels[self._few] - 1])
         self.canvas.update()
 
     def draw_tree(self, partition: Partition) -> None:

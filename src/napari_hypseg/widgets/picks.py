@@ -12,6 +12,9 @@ from napari_hypseg.widgets.state import State
 
 __all__ = ["PickLayer"]
 
+# Least and greatest size of a lit voxel on the screen.
+_PIXELS = (6, 60)
+
 
 class PickLayer:
     """A points layer over the voxels nearest to what is picked, and clicks in the viewer.
@@ -51,7 +54,8 @@ class PickLayer:
             active = self._viewer.layers.selection.active
             self._layer = self._viewer.add_points(
                 selection.voxels, name="nearest on the disk", size=1.2, face_color="white",
-                border_color="black", border_width=0.2, opacity=0.9, **place,
+                border_color="black", border_width=0.2, opacity=0.9,
+                canvas_size_limits=_PIXELS, **place,
             )  # fmt: skip
             # The layer that a person works with stays the one.
             self._viewer.layers.selection.active = active

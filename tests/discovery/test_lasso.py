@@ -1,0 +1,111 @@
+"""Classes drawn on the disk, and what the latents say of each voxel."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from skimage.measure import points_in_poly
+
+from napari_hypseg.discovery import (
+    Glances,
+    Lasso,
+    Translation,
+    coordinate,
+    coordinates,
+    lasso_job,
+    uncertainty,
+)
+from napari_hypseg.discovery import cloud as cloud_module
+from napari_hypseg.discovery.cloud import cloud_job
+from napari_hypseg.geometry import distance
+from napari_hypseg.jobs import Progress, finish
+
+from .conftest import make_latents
+
+SHAPE = (9, 10, 12)
+OUTLINE = [(-0.1, -0.25), (0.3, -0.1), (0.05, 0.0), (0.2, 0.3), (-0.2, 0.1)]
+
+
+@pytest.mark.parametrize("geometry", ["hyperbolic", "euclidean"])
+@pytest.mark.parametrize("centre", [(0.0, 0.0), (0.3, -0.2)])
+@pytest.mark.parametrize("most", [1 << 21, 100])
+def test_a_lasso_takes_the_voxels_whose_points_are_seen_inside(monkeypatch, geometry, centre, most):
+    monkeypatch.setattr(cloud_module, "_MOST", most)
+    latents = make_latents(SHAPE, geometry=geometry)
+    cloud = finish(cloud_job(latents))
+    view = Translation(centre, geometry == "hyperbolic")
+    mask = finish(lasso_job(latents, cloud, Lasso(OUTLINE, view, cloud.projection)))
+    seen = view.apply(latents.read().reshape(-1, 2).astype(float))
+    expected = points_in_poly(seen, OUTLINE).reshape(SHAPE)
+    assert mask.shape == SHAPE
+    assert 20 < expected.sum() < 0.7 * expected.size
+    # The polygon is drawn in cells: points on its very edge may go either way.
+    assert (mask != expected).sum() <= 2
+
+
+def test_a_lasso_in_two_of_three_dimensions():
+    latents = make_latents(SHAPE, dim=3)
+    cloud = finish(cloud_job(latents))
+    lasso = Lasso(OUTLINE, Translation(), coordinates(3, 2, 0, 1.0))
+    mask = finish(lasso_job(latents, cloud, lasso))
+    points = latents.read().reshape(-1, 3)[:, [2, 0]]
+    assert (mask.ravel() != points_in_poly(points, OUTLINE)).sum() <= 2
+
+
+def test_a_lasso_reports_and_can_be_stopped(monkeypatch):
+    monkeypatch.setattr(cloud_module, "_MOST", 100)
+    latents = make_latents(SHAPE)
+    lasso = Lasso(OUTLINE, Translation(), coordinates(2, 0, 1, 1.0))
+    job = lasso_job(latents, finish(cloud_job(latents)), lasso)
+    assert isinstance(next(job), Progress)
+    job.close()
+
+
+@pytest.mark.parametrize("geometry", ["hyperbolic", "euclidean"])
+def test_uncertainty_and_coordinates_as_volumes(geometry):
+    latents = make_latents(SHAPE, dim=3, geometry=geometry)
+    points = torch.from_numpy(latents.read().astype(float))
+    volume = uncertainty(latents)
+    assert volume.shape == SHAPE
+    assert (volume.voxel_size, volume.origin) == (latents.voxel_size, latents.origin)
+    assert volume.data.dtype == volume.read().dtype == np.float32
+    expected = points.norm(dim=-1)
+    if geometry == "hyperbolic":
+        expected = distance(torch.zeros_like(points), points)
+    np.testing.assert_allclose(volume.read(), expected.numpy(), rtol=1e-6)
+    box = (slice(2, 5), slice(0, 10), slice(3, 4))
+    np.testing.assert_array_equal(volume.read(box), volume.read()[box])
+    for index in range(3):
+        np.testing.assert_array_equal(coordinate(latents, index).read(), points[..., index])
+    with pytest.raises(ValueError, match="coordinates 0 to 2, not 3"):
+        coordinate(latents, 3)
+
+
+@pytest.mark.parametrize("stride", [1, 3])
+def test_a_glance_shows_what_the_network_sees(lump, model, stride):
+    shape = tuple(-(-n // stride) for n in lump.shape)
+    size = tuple(stride * v for v in lump.voxel_size)
+    latents = make_latents(shape, voxel_size=size, origin=lump.origin)
+    cloud = finish(cloud_job(latents))
+    glances = Glances(lump, model, latents, cloud)
+    voxel = tuple(int(v) for v in cloud.positions([5])[0])
+    glance = glances.at(tuple(cloud.places[5].tolist()))
+    assert glance.voxel == voxel
+    np.testing.assert_allclose(glance.point, latents.read()[voxel], rtol=1e-5, atol=1e-7)
+    side = model.config.input_size
+    assert glance.patch.shape == glance.reconstruction.shape == (side, side)
+    with torch.inference_mode():
+        whole = model.network.decode(torch.from_numpy(glance.point)[None])[0]
+    np.testing.assert_allclose(glance.reconstruction, whole[side // 2].numpy(), rtol=1e-5)
+    # The middle of the patch lies at the voxel: its grey is the voxel's own, interpolated.
+    from scipy.ndimage import zoom
+
+    from napari_hypseg.volumes.normalize import fit_normalization
+
+    halo = model.config.patch_size // 2
+    padded = np.pad(fit_normalization(lump).apply(lump.read()), halo, mode="symmetric")
+    z, y, x = (stride * v for v in voxel)
+    cube = padded[z : z + 2 * halo + 1, y : y + 2 * halo + 1, x : x + 2 * halo + 1]
+    grown = zoom(cube.astype(float), side / len(cube), order=1, mode="nearest", grid_mode=True)
+    np.testing.assert_allclose(glance.patch, grown[side // 2], atol=1e-5)
