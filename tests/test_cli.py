@@ -113,6 +113,20 @@ def test_segment_with_the_model_gives_the_same(toy: Path, result: Path, tmp_path
     assert again.origin == pytest.approx(first.origin)
 
 
+def test_view_starts_napari_on_the_folder(result: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from napari_hypseg import cli
+
+    started: list[list[str]] = []
+    monkeypatch.setattr(cli.subprocess, "call", lambda command: started.append(command) or 0)
+    monkeypatch.setattr(cli, "find_spec", lambda name: None if name == "napari" else 1)
+    said = hypseg("view", result, code=1).stderr
+    assert "pip install 'napari-hypseg[all]'" in said
+    assert started == []
+    monkeypatch.setattr(cli, "find_spec", lambda name: 1)
+    hypseg("view", result)
+    assert started[0][1:] == ["-m", "napari", "--plugin", "napari-hypseg", str(result.absolute())]
+
+
 LONGER = ["--steps", "12", "--box", ":,:,:40", "-k", "2:6", "--seed", "7"]
 
 
@@ -191,6 +205,7 @@ def test_synth_train_info_evaluate(tmp_path: Path) -> None:
         (["segment", "TOY", "--model", "TOY", "--out", "out"], 1, "not a napari-hypseg model"),
         (["evaluate", "TOY", "OTHER"], 1, "can't be compared"),
         (["train", "TOY"], 2, "--model"),
+        (["view", "out"], 1, "no session is kept here"),
     ],
 )
 def test_mistakes_get_one_line(

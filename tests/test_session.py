@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from napari_hypseg.discovery import Partition
 from napari_hypseg.jobs import finish
-from napari_hypseg.session import Session
+from napari_hypseg.session import Session, keep_partition, kept_partition
 from napari_hypseg.volumes import Volume, VolumeError, make_toy, read_volume, write_image
 
 PLACE = {"voxel_size": (7.5, 7.5, 8.0), "origin": (-30.0, 15.0, 60.0)}
@@ -206,6 +208,81 @@ def test_a_model_that_was_replaced_is_told(moved, voxels, tmp_path):
     shutil.copy(tmp_path / "b" / "model.hypseg", moved / "toy_hypseg")
     with pytest.raises(ValueError, match="is not the model of this session"):
         Session.open(moved / "toy_hypseg")
+
+
+@pytest.fixture
+def drawn(moved):
+    """A session whose classes were split, named, hidden and drawn."""
+    session = Session.open(moved / "toy_hypseg")
+    partition = Partition.of(session.clustering, 5)
+    partition = partition.split(next(n for n in partition.nodes if partition.can_split(n)))
+    partition = partition.rename(partition.nodes[2], "membrane").hide(partition.nodes[1])
+    mask = session.clustering.leaves < 9
+    partition = partition.add_own(mask).add_own(mask[::-1], "spike", (0.1, 0.5, 1.0))
+    partition = partition.remove_own(-1).hide(-2)
+    keep_partition(session, partition)
+    return session, partition
+
+
+def test_classes_open_as_they_were_left(drawn):
+    session, partition = drawn
+    again = Session.open(session.folder)
+    kept = kept_partition(again)
+    assert kept.classes == partition.classes
+    assert kept.nodes == partition.nodes
+    assert kept.name(-2) == "spike"
+    np.testing.assert_array_equal(kept.labels(), partition.labels())
+    assert [p.name for p in session.folder.glob("own*")] == ["own_class_2.npz"]
+    # Masks that the folder holds are not written again.
+    (file,) = session.folder.glob("own*")
+    before = file.stat().st_mtime_ns
+    keep_partition(again, kept.rename(-2, "spikes"))
+    assert file.stat().st_mtime_ns == before
+    keep_partition(again, kept.remove_own(-2))
+    assert not file.exists()
+    assert kept_partition(Session.open(session.folder)).own == ()
+
+
+def test_other_clusters_have_no_classes_yet(drawn):
+    session, _ = drawn
+    assert kept_partition(Session.open(session.folder)) is not None
+    finish(session.cluster_job(tree="disk"))
+    assert kept_partition(Session.open(session.folder)) is None
+
+
+@pytest.mark.parametrize(
+    "classes",
+    [
+        {"nodes": [1, 2]}, {"nodes": []}, {"nodes": [-1]}, {"nodes": [10**6]}, {"nodes": "all"},
+        {"hidden": [10**6]}, {"names": {"a": "b"}}, {"names": {"100000": "b"}}, {"own": [{}]},
+        {"own": [{"key": -7, "colour": [0, 0, 0]}]}, {"own": [{"key": -2, "colour": [0, 0, 9]}]},
+        {"own": [{"key": 3, "colour": [0, 0, 0]}]},
+    ],
+)  # fmt: skip
+def test_damaged_classes_are_told(drawn, classes):
+    session, _ = drawn
+    session.view["classes"] |= classes
+    session.save()
+    with pytest.raises(ValueError, match="classes kept there are damaged"):
+        kept_partition(Session.open(session.folder))
+
+
+@pytest.mark.parametrize("kind", ["cut", "noise"])
+def test_damaged_masks_are_told(drawn, kind):
+    session, _ = drawn
+    damage(session.folder / "own_class_2.npz", kind)
+    with pytest.raises(ValueError, match="classes kept there are damaged"):
+        kept_partition(Session.open(session.folder))
+
+
+def test_a_volume_that_is_not_its_files_is_copied(kept, voxels, tmp_path):
+    """Such as a layer that was read from a file and then filtered."""
+    read = read_volume(kept / "toy.mrc")
+    changed = replace(read, data=read.read() + 1)
+    finish(Session(changed, tmp_path / "out").train_job(steps=1, device="cpu"))
+    again = Session.open(tmp_path / "out").volume
+    assert again.source.path == str(tmp_path / "out" / "volume.zarr")
+    np.testing.assert_array_equal(again.read(), changed.data)
 
 
 def test_what_was_deleted_is_made_anew(moved):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import shlex
+import subprocess
 import sys
 import warnings
 from enum import StrEnum
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -395,6 +397,29 @@ def _segment(
         f"{spent}; peak memory {session.run['peak_memory_gb']} GB",
         f"Look at {session.folder / 'report.html'}",
     ])  # fmt: skip
+
+
+@app.command()
+def view(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Folder of a session, or of hypseg run.")
+    ],
+) -> None:
+    """Open a session in napari as it was left.
+
+    Example: hypseg view result
+    """
+    from napari_hypseg.session import read_session
+
+    read_session(folder)
+    bindings = ("PyQt6", "PySide6")
+    if find_spec("napari") is None or not any(map(find_spec, bindings)):
+        raise RuntimeError(
+            "napari is not installed here, or no Qt binding: pip install 'napari-hypseg[all]'"
+        )
+    # In a process of its own: this one stays free of windows.
+    napari = [sys.executable, "-m", "napari", "--plugin", "napari-hypseg", str(folder.absolute())]
+    raise typer.Exit(subprocess.call(napari))  # noqa: S603
 
 
 @app.command()

@@ -6,15 +6,21 @@ import json
 import math
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from napari_hypseg.volumes import Source, Volume, read_volume, write_image
+from napari_hypseg.volumes import Source, Volume, VolumeError, read_volume, write_image
 from napari_hypseg.volumes.atomic import replacing
 
 __all__ = [
-    "SESSION_FILE", "keep_volume", "read_session", "reread_volume", "write_session",
+    "SESSION_FILE",
+    "keep_volume",
+    "place_of",
+    "read_session",
+    "reread_volume",
+    "write_session",
 ]  # fmt: skip
 
 SESSION_FILE = "session.json"
@@ -61,26 +67,53 @@ def read_session(folder: str | os.PathLike[str]) -> dict[str, Any]:
     return values
 
 
-def keep_volume(volume: Volume, folder: Path) -> tuple[Volume, dict[str, Any]]:
-    """Make sure that a volume can be opened again, and say how, in JSON values.
+def keep_volume(volume: Volume, folder: Path, fingerprint: str) -> Volume:
+    """Make sure that a volume can be opened again: one that no file holds goes into the folder.
 
-    One that no file holds is written into the folder.
+    Parameters
+    ----------
+    volume : Volume
+    folder : Path
+        Of the session.
+    fingerprint : str
+        The volume's.
+
+    Returns
+    -------
+    Volume
+        With a source.
     """
-    if volume.source is None:
-        copy = folder / _COPY
-        write_image(copy, volume.data, volume)
-        volume = replace(volume, source=Source(os.path.abspath(copy)))
-    source = volume.source
-    assert source is not None  # noqa: S101
+    if volume.source is not None and ("://" in volume.source.path or _holds(volume, fingerprint)):
+        return volume
+    copy = folder / _COPY
+    write_image(copy, volume.data, volume)
+    return replace(volume, source=Source(os.path.abspath(copy)))
+
+
+def _holds(volume: Volume, fingerprint: str) -> bool:
+    """Whether a volume's file holds its voxels; those of a layer may have been changed."""
+    assert volume.source is not None  # noqa: S101
+    try:
+        return _read(volume.source, volume.voxel_size).fingerprint() == fingerprint
+    except VolumeError:
+        return False
+
+
+def _read(source: Source, voxel_size: tuple[float, float, float]) -> Volume:
+    volume = read_volume(
+        source.path, dataset=source.dataset, level=source.level, voxel_size=voxel_size
+    )
+    return volume if source.box is None else volume.crop(source.box)
+
+
+def place_of(source: Source, folder: Path) -> dict[str, Any]:
+    """Where a volume is, seen from anywhere and from a session's folder, in JSON values."""
     beside = None
+    # Folder and file may move together; on another drive they can't.
     if "://" not in source.path:
-        # Folder and file may have moved together.
-        try:
+        with suppress(ValueError):
             beside = Path(os.path.relpath(source.path, folder)).as_posix()
-        # On another drive.
-        except ValueError:
-            beside = None
-    return volume, {
+    return {
         "path": source.path,
         "from_this_folder": beside,
         "dataset": source.dataset,
@@ -90,7 +123,7 @@ def keep_volume(volume: Volume, folder: Path) -> tuple[Volume, dict[str, Any]]:
 
 
 def reread_volume(folder: Path, values: Mapping[str, Any]) -> Volume:
-    """The volume of a session, from where `keep_volume` said, with the place it had then.
+    """The volume of a session, from where `place_of` said, with the voxel size it had then.
 
     Raises
     ------
@@ -120,9 +153,7 @@ def reread_volume(folder: Path, values: Mapping[str, Any]) -> Volume:
             f"{folder}: its volume {path} is not there any more: put it back, or open the volume "
             "from its new place with this folder for its results"
         )
-    volume = read_volume(path, dataset=dataset, level=level, voxel_size=size)
-    if box is not None:
-        volume = volume.crop(box)
+    volume = _read(Source(path, dataset, level, box), size)
     return replace(volume, voxel_size=size, origin=origin, name=name)
 
 

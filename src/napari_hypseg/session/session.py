@@ -14,6 +14,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+import numpy.typing as npt
+
 import napari_hypseg
 from napari_hypseg.clustering import (
     Clustering,
@@ -29,6 +32,7 @@ from napari_hypseg.model import Model, ModelError, load_model
 from napari_hypseg.session.files import (
     SESSION_FILE,
     keep_volume,
+    place_of,
     read_session,
     reread_volume,
     write_session,
@@ -69,8 +73,10 @@ class Session:
     run : dict
         How it came about: parameters, seeds, versions, times; JSON values.
     view : dict
-        What a person made of it: granularity, names and the like; JSON values. See
-        `napari_hypseg.session.view`.
+        What a person made of it: classes, names and the like; JSON values. See
+        `napari_hypseg.session.keep_partition`.
+    masks : dict of int to array of bool
+        Voxels of a person's own classes that the folder holds, by key.
     """
 
     def __init__(self, volume: Volume, folder: str | os.PathLike[str]) -> None:
@@ -81,6 +87,7 @@ class Session:
         self.latents: Latents | None = None
         self.clustering: Clustering | None = None
         self.view: dict[str, Any] = {}
+        self.masks: dict[int, npt.NDArray[np.bool_]] = {}
         self._place: dict[str, Any] | None = None
         # Label files in the folder, of this run or an earlier one.
         self._written: list[str] = []
@@ -140,6 +147,8 @@ class Session:
                     "its voxels are others"
                 )
             session.run, session.view = run, values["view"]
+            source = session.volume.source
+            session._place = values["volume"] if source is None else place_of(source, folder)
             yield Progress("opening the session", 1, 3)
             session._find_model()
             yield Progress("opening the session", 2, 3)
@@ -193,7 +202,10 @@ class Session:
     def save(self) -> None:
         """Keep how the session stands in its folder; each step does so at its end."""
         if self._place is None:
-            self.volume, self._place = keep_volume(self.volume, self.folder)
+            fingerprint = self.run["volume"]["fingerprint"]
+            self.volume = keep_volume(self.volume, self.folder, fingerprint)
+            assert self.volume.source is not None  # noqa: S101
+            self._place = place_of(self.volume.source, self.folder)
         write_session(
             self.folder,
             {"volume": self._place, "run": self.run, "labels": self._written, "view": self.view},
@@ -280,7 +292,7 @@ class Session:
                     store=self._store(stride),
                 )  # fmt: skip
             latents = yield from job
-        self.latents, self.clustering = latents, None
+        self.latents, self.clustering, self.view = latents, None, {}
         self.run.pop("clustering", None)
         self.run["mapping"] = {
             "box": None if box is None else [[s.start, s.stop] for s in box],
@@ -318,6 +330,8 @@ class Session:
                 )  # fmt: skip
                 yield from save_clustering_job(path, found, belongs)
         self.clustering = found
+        if self.run.get("clustering") != how:
+            self.view = {}
         self.run["clustering"] = how
         self.save()
         return found

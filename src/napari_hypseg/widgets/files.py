@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from napari_hypseg.session.files import SESSION_FILE, read_session, reread_volume
 from napari_hypseg.volumes import READABLE_SUFFIXES, read_volume, write_image, write_labels
-from napari_hypseg.widgets.layers import LayerData, layer_of, volume_of
+from napari_hypseg.widgets.layers import SESSION_KEY, LayerData, layer_of, volume_of
 
 __all__ = ["get_reader", "save_image", "save_labels"]
 
@@ -22,13 +23,16 @@ def get_reader(path: str | list[str]) -> Callable[[str], list[LayerData]] | None
     Parameters
     ----------
     path : str or list of str
-        A file, or the folder of an OME-Zarr image. Stacks of files are left to others.
+        A file, the folder of an OME-Zarr image, or the folder of a session. Stacks of files and
+        other folders are left to others.
 
     Examples
     --------
     >>> get_reader("tomogram.mrc").__name__, get_reader("notes.txt")
     ('_read', None)
     """
+    if not isinstance(path, list) and os.path.isfile(os.path.join(path, SESSION_FILE)):
+        return _read_session
     if isinstance(path, list) or not str(path).lower().rstrip("/\\").endswith(READABLE_SUFFIXES):
         return None
     if os.path.isdir(path) and not str(path).lower().rstrip("/\\").endswith(".zarr"):
@@ -41,6 +45,19 @@ def _read(path: str) -> list[LayerData]:
     named_so = any(word in volume.name.lower() for word in _LABEL_WORDS)
     labels = named_so and volume.data.dtype.kind in "biu"
     return [layer_of(volume, "labels" if labels else "image")]
+
+
+def _read_session(path: str) -> list[LayerData]:
+    """The volume of a session; once it is shown, the docks take the session up."""
+    import napari
+
+    volume = reread_volume(Path(path), read_session(path))
+    viewer = napari.current_viewer()
+    if viewer is not None:
+        from napari_hypseg.widgets.reopen import take_up_soon
+
+        take_up_soon(viewer, Path(path))
+    return [layer_of(volume, metadata={SESSION_KEY: path})]
 
 
 def save_image(path: str, data: Any, attributes: Mapping[str, Any]) -> list[str]:

@@ -14,7 +14,7 @@ from napari_hypseg.volumes import Volume, VolumeError
 from napari_hypseg.volumes.units import angstroms, in_angstrom
 from napari_hypseg.volumes.volume import slabs
 
-__all__ = ["LayerData", "gather_job", "layer_of", "place_of", "volume_of"]
+__all__ = ["SESSION_KEY", "LayerData", "gather_job", "layer_of", "place_of", "volume_of"]
 
 LayerData = tuple[Any, dict[str, Any], Literal["image", "labels"]]
 
@@ -22,6 +22,9 @@ LayerData = tuple[Any, dict[str, Any], Literal["image", "labels"]]
 _AT_ONCE = 1 << 27
 # Voxels that are computed together.
 _SLAB = 1 << 21
+_SOURCE = "napari_hypseg.source"
+#: In the metadata of a layer: the folder of the session that it was opened for.
+SESSION_KEY = "napari_hypseg.session"
 # Planes that are read together of what stays on disk.
 _PLANES = 16
 
@@ -69,7 +72,11 @@ def layer_of(volume: Volume, kind: Literal["image", "labels"] = "image", **more:
             data = dask.array.from_array(data, chunks=(_PLANES, -1, -1))
     if kind == "labels" and data.dtype.kind == "b":
         data = data.astype(np.uint8)
-    return data, {"name": volume.name, **place_of(volume), **more}, kind
+    keywords = {"name": volume.name, **place_of(volume), **more}
+    if volume.source is not None:
+        # Where a session finds the voxels again; the layer's own source is napari's.
+        keywords["metadata"] = {_SOURCE: volume.source, **more.get("metadata", {})}
+    return data, keywords, kind
 
 
 def gather_job(volume: Volume) -> Job[LayerData]:
@@ -98,8 +105,8 @@ def volume_of(data: Any, attributes: Mapping[str, Any]) -> Volume:
     data : array-like, shape (z, y, x), or sequence of them
         The layer's data; of a multiscale layer the finest level.
     attributes : mapping
-        Its ``name``, ``scale``, ``translate`` and ``units``. Lengths in pixels, the layer's scale
-        having never been set, count as angstrom.
+        Its ``name``, ``scale``, ``translate``, ``units`` and ``metadata``. Lengths in pixels, the
+        layer's scale having never been set, count as angstrom.
 
     Raises
     ------
@@ -129,4 +136,5 @@ def volume_of(data: Any, attributes: Mapping[str, Any]) -> Volume:
         z, y, x = (in_angstrom(v, u) for v, u in zip(values.tolist(), lengths, strict=True))
         return z, y, x
 
-    return Volume(data, triple("scale", 1.0), triple("translate", 0.0), name)
+    source = (attributes.get("metadata") or {}).get(_SOURCE)
+    return Volume(data, triple("scale", 1.0), triple("translate", 0.0), name, source)

@@ -18,7 +18,10 @@ from napari_hypseg.widgets.runner import JobRunner
 from napari_hypseg.widgets.state import State, load_job, save_job, train_job
 from napari_hypseg.widgets.volume_step import VolumeStep
 
-__all__ = ["ModelStep"]
+__all__ = ["PREPARING", "ModelStep"]
+
+#: What is running when a dock has just been opened: it is of no volume.
+PREPARING = "loading PyTorch"
 
 _PRESETS = {
     "default": "Ours: quick, and the one to begin with",
@@ -73,7 +76,7 @@ class ModelStep(Step):
         runner.stopped.connect(self._on_stopped)
         volume.edited.connect(self._list_others)
         state.result_changed.connect(self._on_result)
-        self._runner.start("loading PyTorch", _prepare_job(), self._on_prepared)
+        self._runner.start(PREPARING, _prepare_job(), self._on_prepared)
 
     def _on_prepared(self, found: tuple[dict[str, int], dict[str, str]]) -> None:
         presets, devices = found
@@ -108,6 +111,15 @@ class ModelStep(Step):
         """Show nothing of an earlier training."""
         self.loss.clear()
         self.glimpses.clear()
+
+    def take(self, session: Any) -> None:
+        """Go on with a session that was opened, and the settings of its training."""
+        self._voxels, self._opened = self._volume.voxels(), session
+        for name in ("preset", "steps", "seed"):
+            if name in session.run.get("training", {}):
+                self.form[name].value = session.run["training"][name]
+        for row in session.model.training.get("loss", []) if session.model else []:
+            self.loss.add(row["step"], row["total"])
 
     def _train(self) -> None:
         if not self._can_resume():
@@ -223,12 +235,12 @@ class ModelStep(Step):
 
 def _prepare_job() -> Job[tuple[dict[str, int], dict[str, str]]]:
     """Load what takes seconds to load; presets with their steps, devices with descriptions."""
-    yield Progress("loading PyTorch", 0, 0)
+    yield Progress(PREPARING, 0, 0)
     import torch
 
     # The first optimiser brings PyTorch's compiler along, the first labels layer pandas.
     torch.optim.SGD([torch.zeros(1)])
-    yield Progress("loading PyTorch", 0, 0)
+    yield Progress(PREPARING, 0, 0)
     importlib.import_module("pandas")
 
     import napari_hypseg.session  # noqa: F401

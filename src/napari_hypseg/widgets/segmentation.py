@@ -10,8 +10,9 @@ from napari_hypseg.jobs import Progress
 from napari_hypseg.widgets.export import Exports
 from napari_hypseg.widgets.granularity import GranularityStep
 from napari_hypseg.widgets.map_step import MapStep
-from napari_hypseg.widgets.model_step import ModelStep
+from napari_hypseg.widgets.model_step import PREPARING, ModelStep
 from napari_hypseg.widgets.parts import ProgressArea, button
+from napari_hypseg.widgets.reopen import SessionKeeper
 from napari_hypseg.widgets.runner import JobRunner
 from napari_hypseg.widgets.state import State, discover_job
 from napari_hypseg.widgets.volume_step import VolumeStep
@@ -50,6 +51,7 @@ class SegmentationDock(QWidget):
         self.exports = Exports(self.state, self.runner, self.volume)
         self._lay_out()
         self._connect()
+        self.sessions = SessionKeeper(self)
         self.volume.list_layers()
 
     def _lay_out(self) -> None:
@@ -105,7 +107,9 @@ class SegmentationDock(QWidget):
 
     def _begin_anew(self) -> None:
         """Drop what belongs to another volume; its layer stays in the viewer."""
-        self.runner.supersede()
+        # What the dock prepares when it opens serves every volume.
+        if self.runner.title != PREPARING:
+            self.runner.supersede()
         self.state.session = None
         self.state.show(None)
         self.model.clear()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -28,6 +28,7 @@ __all__ = [
     "discover_job",
     "export_job",
     "load_job",
+    "reopen_job",
     "save_job",
     "train_job",
 ]
@@ -111,20 +112,22 @@ class State:
         """Number of classes of the tree."""
         return self._k if self.partition is None else self.partition.k
 
-    def show(self, result: Result | None) -> None:
-        """Put another result on show, or none.
+    def show(self, result: Result | None, kept: Partition | None = None) -> None:
+        """Put another result on show, or none, with the classes that were kept of it.
 
-        Classes of a person's own stay if they are of the same voxels.
+        Without, classes of a person's own stay if they are of the same voxels.
         """
         from napari_hypseg.discovery import History, Partition
 
-        before, kept = self.partition, self.result
+        before, last = self.partition, self.result
         self._k = self.k
         self.result, self._history = result, None
         if result is not None:
             k = min(self._k, result.most)
             partition = Partition.of(result.clustering, k, result.colours)
-            if before is not None and kept is not None and kept.latents is result.latents:
+            if kept is not None:
+                partition = kept
+            elif before is not None and last is not None and last.latents is result.latents:
                 for own in before.own:
                     partition = partition.add_own(own.mask, before.names.get(own.key), own.colour)
             self._history = History(partition)
@@ -246,13 +249,33 @@ def discover_job(
     session: Session, *, stride: int | None, tree: Tree, smoothing: float, device: str
 ) -> Job[Result]:
     """Map the voxels at a stride (None: they are mapped), cluster them, gather what is drawn."""
+    if stride is not None:
+        yield from session.map_job(stride=stride, device=device)
+    yield from session.cluster_job(tree=tree, smoothing=smoothing)
+    return (yield from _result_job(session))
+
+
+def reopen_job(
+    folder: Path, volume: Volume
+) -> Job[tuple[Session, Result | None, Partition | None]]:
+    """Open the session of a folder, and gather what is drawn of it."""
+    from napari_hypseg.clustering import TreeClustering
+    from napari_hypseg.session import Session, kept_partition
+
+    session = yield from Session.open_job(folder, volume)
+    # The papers' flat clusters have no tree to walk.
+    if not isinstance(session.clustering, TreeClustering):
+        return session, None, None
+    result = yield from _result_job(session)
+    kept = kept_partition(session)
+    return session, result, None if kept is None else replace(kept, colours=result.colours)
+
+
+def _result_job(session: Session) -> Job[Result]:
     from napari_hypseg.clustering import TreeClustering
     from napari_hypseg.discovery import Tally, cloud_job, node_colours
 
-    if stride is not None:
-        yield from session.map_job(stride=stride, device=device)
-    clustering = yield from session.cluster_job(tree=tree, smoothing=smoothing)
-    latents = session.latents
+    latents, clustering = session.latents, session.clustering
     assert latents is not None  # noqa: S101
     assert isinstance(clustering, TreeClustering)  # noqa: S101
     cloud = yield from cloud_job(latents)

@@ -160,6 +160,13 @@ class VolumeStep(Step):
             self.changed.emit()
         self._on_edited()
 
+    def take(self, layer: Image, folder: Path) -> None:
+        """Choose a layer, all of it, and the folder of its results."""
+        self.form["box"].value = ""
+        self._choose(layer)
+        self.form["folder"].value = str(folder)
+        self._on_edited()
+
     # -- a part of it
 
     def _box(self) -> Box | None:
@@ -294,7 +301,7 @@ class VolumeStep(Step):
         return volume_of(
             layer.data,
             {"name": layer.name, "scale": layer.scale, "translate": layer.translate,
-             "units": layer.units, "multiscale": layer.multiscale},
+             "units": layer.units, "multiscale": layer.multiscale, "metadata": layer.metadata},
         )  # fmt: skip
 
     def others(self) -> list[Image]:

@@ -1,0 +1,119 @@
+"""Opening a session in napari as it was left, and keeping it so while a person works."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QTimer
+
+from napari_hypseg.widgets.layers import SESSION_KEY
+from napari_hypseg.widgets.state import Result, reopen_job
+
+if TYPE_CHECKING:
+    from napari_hypseg.discovery import Partition
+    from napari_hypseg.session import Session
+    from napari_hypseg.widgets.segmentation import SegmentationDock
+
+__all__ = ["SessionKeeper", "take_up_soon"]
+
+# Milliseconds between looks whether the dock is free.
+_WAIT = 50
+
+
+def take_up_soon(viewer: Any, folder: Path) -> None:
+    """Open the dock on the session of a folder, as soon as its layer is in the viewer."""
+
+    def take_up() -> None:
+        layers = [x for x in viewer.layers if x.metadata.get(SESSION_KEY) == str(folder)]
+        if layers:
+            _, dock = viewer.window.add_plugin_dock_widget(
+                "napari-hypseg", "Hyperbolic segmentation"
+            )
+            dock.sessions.open(layers[-1], folder)
+
+    QTimer.singleShot(0, take_up)
+
+
+class SessionKeeper:
+    """Takes up a session, and keeps what a person makes of it in its folder.
+
+    Parameters
+    ----------
+    dock : SegmentationDock
+    """
+
+    def __init__(self, dock: SegmentationDock) -> None:
+        self._dock = dock
+        dock.state.settled.connect(self.keep)
+        dock.state.result_changed.connect(self.keep)
+
+    def open(self, layer: Any, folder: Path) -> None:
+        """Take up the session of a folder, whose volume a layer shows."""
+        dock = self._dock
+        dock.volume.take(layer, folder)
+        self._open_when_free(layer, folder)
+
+    def _open_when_free(self, layer: Any, folder: Path) -> None:
+        dock = self._dock
+        if dock.runner.title:
+            timer = QTimer(dock)
+            timer.setSingleShot(True)
+            timer.timeout.connect(lambda: self._open_when_free(layer, folder))
+            timer.start(_WAIT)
+            return
+        volume = dock.volume.volume()
+        if volume is not None:
+            job = reopen_job(folder, volume)
+            dock.runner.start("opening the session", job, self._on_opened)
+
+    def _on_opened(self, found: tuple[Session, Result | None, Partition | None]) -> None:
+        session, result, partition = found
+        dock = self._dock
+        dock.model.take(session)
+        if "clustering" in session.run and result is not None:
+            how = session.run["clustering"]
+            dock.granularity.form["tree"].value = how["tree"]
+            dock.granularity.form["smoothing"].value = how["smoothing"]
+        window = session.view.get("window", {})
+        dock.state.session = session
+        dock.state.show(result, partition)
+        if result is not None:
+            _restore(dock.viewer, window)
+            if window.get("disk"):
+                dock.show_disk()
+        dock.progress.rest("")
+
+    def keep(self) -> None:
+        """Keep the classes as they are, and what the window shows."""
+        state = self._dock.state
+        session, result, partition = state.session, state.result, state.partition
+        if (
+            session is None
+            or result is None
+            or partition is None
+            or session.clustering is not result.clustering
+        ):
+            return
+        from napari_hypseg.session import keep_partition
+
+        viewer = self._dock.viewer
+        docks = viewer.window.dock_widgets
+        window = {
+            "point": [float(v) for v in viewer.dims.point],
+            "displayed": viewer.dims.ndisplay,
+            "disk": any("Poincaré disk" in name for name in docks),
+        }
+        try:
+            keep_partition(session, partition, window=window)
+        except OSError as error:
+            self._dock.progress.rest(f"✗  {session.folder}: can't be written, {error.strerror}")
+
+
+def _restore(viewer: Any, window: dict[str, Any]) -> None:
+    """Show the slice that was shown."""
+    point = window.get("point", [])
+    if len(point) == viewer.dims.ndim:
+        viewer.dims.set_point(range(len(point)), point)
+    if window.get("displayed") in (2, 3):
+        viewer.dims.ndisplay = window["displayed"]
