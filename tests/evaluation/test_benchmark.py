@@ -1,0 +1,153 @@
+"""The benchmark: cells that are kept, failures that are told, tables that add up."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from napari_hypseg.evaluation import benchmark, samples
+from napari_hypseg.evaluation.benchmark import benchmark_job
+from napari_hypseg.evaluation.methods import Method
+from napari_hypseg.evaluation.tables import read_cells, summarise
+from napari_hypseg.jobs import finish
+from napari_hypseg.volumes import VolumeError, make_toy
+
+
+class Calls(list):
+    """What was fitted on and asked for."""
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Four methods that cost nothing, in place of the real ones."""
+    calls = Calls()
+
+    def oracle(volumes, budget):
+        calls.append(("fit", budget.seed, [v.name for v in volumes]))
+
+        def predict(volume, k):
+            calls.append(("predict", volume.name, k))
+            toy = make_toy("regular", seed=int(volume.name.split("-")[-1]))
+            return toy.levels[(2, 4, 8).index(k)]
+
+        return predict
+
+    def nothing(volumes, budget):
+        return lambda volume, k: np.zeros(volume.shape, np.uint8)
+
+    def breaks(volumes, budget):
+        raise RuntimeError("no\n luck")
+
+    methods = [
+        Method("oracle", "the truth", oracle),
+        Method("nothing", "one label", nothing, learns=False, seeded=False),
+        Method("breaks", "what fails", breaks),
+        Method("slow", "what is slow", oracle, heavy=True),
+    ]
+    monkeypatch.setattr(benchmark, "METHODS", {m.name: m for m in methods})
+    monkeypatch.setattr(samples, "QUICK", 2)
+    return calls
+
+
+def test_scores_failures_and_tables(calls, tmp_path):
+    table = finish(benchmark_job("toy", tmp_path, seeds=2, quick=True))
+    text = table.read_text()
+    rows = {
+        row["method"]: row for row in json.loads(table.with_suffix(".json").read_text())["rows"]
+    }
+    assert list(rows) == ["nothing", "oracle", "breaks", "slow"]
+    assert rows["oracle"]["mode"] == "inductive"
+    assert (rows["oracle"]["seeds"], rows["oracle"]["volumes"]) == (2, 2)
+    for level in (1, 2, 3):
+        assert rows["oracle"]["scores"][f"level {level}"]["dice"] == {"mean": 1.0, "sd": 0.0}
+    assert rows["nothing"]["seeds"] == 1
+    assert rows["nothing"]["scores"]["level 1"]["dice"]["sd"] is None
+    assert rows["slow"]["volumes"] == 1
+    assert rows["breaks"]["errors"] == ["RuntimeError: no luck"]
+    assert "- what fails (inductive): RuntimeError: no luck" in text
+    assert "| the truth | 1.000 ± 0.000 | 1.000 ± 0.000 | 1.000 ± 0.000 | 2 | 2 |" in text
+    fits = [call for call in calls if call[0] == "fit"]
+    assert fits[0] == ("fit", 0, ["toy-regular-0", "toy-regular-1"])
+    predicted = [call[1:] for call in calls if call[0] == "predict"][:6]
+    assert predicted == [(f"toy-regular-{s}", k) for s in (100, 101) for k in (2, 4, 8)]
+    picture = np.asarray(Image.open(table.parent / "pictures/toy-regular-100-inductive-oracle.png"))
+    height, width = picture.shape[:2]
+    # The truth above and the same labels below, in the same colours.
+    assert np.array_equal(
+        picture[: height // 2, width // 4 :], picture[height // 2 :, width // 4 :]
+    )
+
+
+def test_what_is_there_is_not_run_again(calls, tmp_path):
+    job = benchmark_job("toy", tmp_path, methods=["oracle"], quick=True)
+    finish(job)
+    before = list(calls)
+    table = finish(benchmark_job("toy", tmp_path, methods=["oracle"], quick=True))
+    assert calls == before
+    (table.parent / "cells" / "inductive-oracle-seed0-toy-regular-101.json").write_text("{")
+    finish(benchmark_job("toy", tmp_path, methods=["oracle"], quick=True))
+    assert {call[1] for call in calls[len(before) :] if call[0] == "predict"} == {"toy-regular-101"}
+
+
+def test_a_failure_is_tried_again_and_forgotten_when_it_works(calls, tmp_path, monkeypatch):
+    table = finish(benchmark_job("toy", tmp_path, methods=["breaks"], quick=True))
+    assert "no luck" in table.read_text()
+    works = Method("breaks", "what fails", benchmark.METHODS["oracle"].fit)
+    monkeypatch.setitem(benchmark.METHODS, "breaks", works)
+    finish(benchmark_job("toy", tmp_path, methods=["breaks"], quick=True))
+    assert "no luck" not in table.read_text()
+    assert "| what fails | 1.000 |" in table.read_text()
+
+
+def test_a_full_run_tells_inductive_and_transductive_apart(calls, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        samples, "toy_seeds", lambda split: range(3) if split == "train" else [7, 8]
+    )
+    finish(benchmark_job("toy", tmp_path, methods=["oracle"]))
+    fits = [call[2] for call in calls if call[0] == "fit"]
+    assert fits == [[f"toy-regular-{s}" for s in range(3)], ["toy-regular-7"], ["toy-regular-8"]]
+
+
+def test_mean_and_deviation_are_those_of_the_seeds(tmp_path):
+    def cell(seed, volume, dice):
+        return {
+            "method": "m", "title": "M", "mode": "inductive", "seed": seed, "volume": volume,
+            "fit_seconds": 1.0, "seconds": 1.0, "scores": {"level 1": {"dice": dice, "h": None}},
+        }  # fmt: skip
+
+    cells = [cell(0, "a", 0.2), cell(0, "b", 0.4), cell(1, "a", 0.6), cell(1, "b", 0.6)]
+    (row,) = summarise(cells, ["other", "m"])
+    # Means of the seeds are 0.3 and 0.6.
+    assert row["scores"]["level 1"]["dice"]["mean"] == pytest.approx(0.45)
+    assert row["scores"]["level 1"]["dice"]["sd"] == pytest.approx(0.3 / np.sqrt(2))
+    assert row["scores"]["level 1"]["h"] == {"mean": None, "sd": None}
+    assert read_cells(tmp_path) == []
+
+
+def test_refusals_are_one_sentence(tmp_path):
+    with pytest.raises(ValueError, match="there is no method 'magic': kmeans-raw, "):
+        finish(benchmark_job("toy", tmp_path, methods=["magic"]))
+    with pytest.raises(ValueError, match="fly: the real samples are no part of this package"):
+        finish(benchmark_job("fly", tmp_path))
+    with pytest.raises(VolumeError, match=r"13pf_MT_derived_labels.tif: is not there; --data"):
+        finish(benchmark_job("microtubule", tmp_path, data=tmp_path))
+    with pytest.raises(ValueError, match="there are no data 'mars': toy, "):
+        finish(benchmark_job("mars", tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "share", "nm"), [("microtubule", 0.115, 1.052), ("fly", None, 10.0)]
+)
+def test_real_samples_are_found(name, share, nm, shared_data):
+    found = list(samples.test_samples(name, quick=False, data=shared_data))
+    assert len(found) == (2 if name == "fly" else 1)
+    for sample in found:
+        assert [question.k for question in sample.questions] == list(range(2, 13))
+        question = sample.questions[0]
+        assert question.truth.shape == sample.volume.shape
+        assert sample.volume.voxel_size[0] / 10 == pytest.approx(nm, abs=1e-3)
+        if share is not None:
+            assert (question.truth == question.target).mean() == pytest.approx(share, abs=0.001)
