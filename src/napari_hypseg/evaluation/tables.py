@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from napari_hypseg.evaluation.claims import CLAIMS, answer
 from napari_hypseg.volumes.atomic import replacing
 
 __all__ = ["read_cells", "summarise", "write_tables"]
@@ -95,11 +96,12 @@ def summarise(cells: Sequence[Cell], order: Iterable[str]) -> list[Row]:
 
 def write_tables(folder: Path, name: str, order: Iterable[str]) -> None:
     """Write ``table.json`` and ``table.md`` of all cells that are there."""
-    rows = summarise(read_cells(folder), order)
+    cells = read_cells(folder)
+    rows = summarise(cells, order)
     with replacing(folder / "table.json") as path:
         path.write_text(json.dumps({"data": name, "rows": rows}, indent=1, allow_nan=False))
     with replacing(folder / "table.md") as path:
-        path.write_text("\n".join(_lines(name, rows)) + "\n")
+        path.write_text("\n".join([*_lines(name, rows), *_claims(cells)]) + "\n")
 
 
 def _lines(name: str, rows: Sequence[Row]) -> list[str]:
@@ -132,6 +134,29 @@ def _lines(name: str, rows: Sequence[Row]) -> list[str]:
         lines += ["", "## Failed", ""]
         lines += [f"- {r['title']} ({r['mode']}): {'; '.join(r['errors'])}" for r in failed]
     return lines
+
+
+def _claims(cells: Sequence[Cell]) -> list[str]:
+    """What the cells say about the papers' claims, for the data that have levels."""
+    lines: list[str] = []
+    known = [c for c in cells if "scores" in c and "level 1" in c["scores"]]
+    questions = list(known[0]["scores"]) if known else []
+    for title, lesser, better in CLAIMS:
+        answers = [answer(known, lesser, better, question, "dice") for question in questions]
+        found = [a for a in answers if a is not None]
+        if found:
+            figures = [f"{a.difference:+.3f} ± {a.margin:.3f}, {a.verdict}" for a in found]
+            seeds = " and ".join(map(str, found[0].seeds))
+            lines.append(f"| {title} | {' | '.join(figures)} | {found[0].volumes} | {seeds} |")
+    if not lines:
+        return []
+    return [
+        "", "## Does it hold?", "",
+        "Difference in Dice (all classes), right less left, with its 95 % interval over volumes.",
+        "",
+        f"| claim | {' | '.join(questions)} | volumes | seeds |",
+        "|---" * (len(questions) + 3) + "|", *lines,
+    ]  # fmt: skip
 
 
 def _figure(value: dict[str, float | None] | None) -> str:
