@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 from dataclasses import replace
@@ -148,10 +149,15 @@ def test_what_can_not_be_mapped(model, small_volume, asked, message):
         embed(model, small_volume, **asked)
 
 
+def _mapping(reports):
+    """The reports after those on reading the volume."""
+    return [p for p in reports if p.stage != "reading the volume"]
+
+
 def test_progress_counts_voxels(model, small_volume, small_chunks, monkeypatch):
     monkeypatch.setitem(embed_job.__globals__, "_REPORT_EVERY", 0.0)
     monkeypatch.setitem(embed_job.__globals__, "_BLOCK", {"cpu": 16})
-    reports = list(embed_job(model, small_volume, device="cpu"))
+    reports = _mapping(embed_job(model, small_volume, device="cpu"))
     done = [p.done for p in reports]
     assert (done[0], done[-1]) == (0, 13 * 11 * 17)
     assert all(np.diff(done) >= 0)
@@ -193,8 +199,8 @@ def test_a_store_holds_what_memory_holds(kept, full):
 
 def test_a_finished_store_is_only_opened(kept, model, small_volume, full):
     job = _job(kept, model, small_volume)
-    reports = [next(job) for _ in range(5)]  # checking alone can take a while, too
-    assert reports[-1].done > 0
+    # Checking alone can take a while, too.
+    assert len(_mapping(itertools.islice(job, 20))) > 5
     again = finish(job)
     np.testing.assert_array_equal(again.read(), full)
     assert not _written(kept)
@@ -373,7 +379,7 @@ def test_passes_give_the_full_map(
         assert preview.voxel_size == tuple(n * v for v in small_volume.voxel_size)
     # Every voxel is encoded once.
     assert sum(encoded) == np.prod(latents.shape)
-    done = [r.done for r in reports]
+    done = [r.done for r in _mapping(reports)]
     assert done == sorted(done)
     assert done[-1] == reports[-1].total == np.prod(latents.shape)
 

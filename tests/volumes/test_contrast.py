@@ -23,6 +23,7 @@ def test_tiny_slices_have_no_noise_to_measure():
     assert noise_level(np.ones((3, 2, 9))) == 0.0
 
 
+@pytest.mark.filterwarnings("ignore:.*not finite")
 def test_share_of_the_noise_and_range_kept():
     rng = np.random.default_rng(1)
     signal = 3.0 * (np.indices((30, 80, 80))[2] // 20 % 2)

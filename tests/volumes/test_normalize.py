@@ -13,6 +13,8 @@ from hypothesis.extra import numpy as hnp
 from napari_hypseg.volumes import Normalization, Volume, VolumeError, fit_normalization
 from napari_hypseg.volumes import normalize as module
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*voxels are not finite")
+
 
 def reference(voxels):
     """Low, high, mean and deviation of an array in float64 with NumPy alone."""
@@ -50,7 +52,7 @@ def test_negative_int16_in_many_slabs(monkeypatch):
     assert numbers(fit_normalization(Volume(voxels.astype("f4")))) == pytest.approx(whole)
 
 
-def _single_slices(shape):
+def _single_slices(shape, _=0):
     for z in range(shape[0]):
         yield slice(z, z + 1), slice(0, shape[1]), slice(0, shape[2])
 

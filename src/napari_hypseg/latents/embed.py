@@ -21,7 +21,7 @@ from napari_hypseg.latents.folded import compile_encoder
 from napari_hypseg.latents.store import Latents, open_latents
 from napari_hypseg.model.files import Model
 from napari_hypseg.training.devices import has_fast_bfloat16, select_device
-from napari_hypseg.volumes.normalize import Normalization, fit_normalization
+from napari_hypseg.volumes.normalize import Normalization, fit_normalization_job
 from napari_hypseg.volumes.volume import Box, Volume
 
 __all__ = ["coarse_to_fine_job", "embed", "embed_job"]
@@ -156,13 +156,12 @@ def _prepare_job(
     part = volume if box is None else volume.crop(box)
     spans = [s.indices(n)[:2] for s, n in zip(box or (slice(None),) * 3, volume.shape, strict=True)]
     total = math.prod(-(-n // stride) for n in part.shape)
-    yield Progress("mapping voxels", 0, total)
-    normalization = fit_normalization(volume)
-    yield Progress("mapping voxels", 0, total)
+    normalization = yield from fit_normalization_job(volume)
+    fingerprint = yield from volume.fingerprint_job()
     precision = torch.bfloat16 if has_fast_bfloat16(target) else torch.float32
     config = model.config
     attributes = {
-        "volume": volume.fingerprint(),
+        "volume": fingerprint,
         "model": model.fingerprint(),
         "box": [list(span) for span in spans],
         "precision": str(precision).removeprefix("torch."),

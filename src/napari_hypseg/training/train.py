@@ -19,7 +19,7 @@ from napari_hypseg.model.files import Model, ModelError
 from napari_hypseg.training.devices import select_device
 from napari_hypseg.training.patches import VoxelPool, largest_anchor
 from napari_hypseg.training.state import TrainingState
-from napari_hypseg.volumes.normalize import Normalization, fit_normalization
+from napari_hypseg.volumes.normalize import Normalization, fit_normalization_job
 from napari_hypseg.volumes.volume import Volume, VolumeError, slabs
 
 __all__ = ["is_trained_so", "train", "train_job"]
@@ -32,6 +32,8 @@ _GLIMPSE_EVERY = 2.0
 # Voxels kept on the device (1 GB); larger volumes are trained on a random part, in bricks.
 _MOST_VOXELS = 1 << 28
 _BRICK = 128
+# Voxels read between two reports.
+_AT_ONCE = 1 << 22
 
 
 def train(
@@ -113,14 +115,12 @@ def train_job(
             raise VolumeError(f"{volume.name}: {error}") from None
     target = select_device(device)
 
-    yield Progress("reading the volume", 0, len(volumes))
     pieces, fits = [], []
-    for index, volume in enumerate(volumes):
-        fit = fit_normalization(volume)
-        described = {"name": volume.name, "fingerprint": volume.fingerprint()}
+    for volume in volumes:
+        fit = yield from fit_normalization_job(volume)
+        described = {"name": volume.name, "fingerprint": (yield from volume.fingerprint_job())}
         fits.append({**described, "shape": list(volume.shape), **fit.to_dict()})
-        pieces += _load(volume, fit, _MOST_VOXELS // len(volumes), seed)
-        yield Progress("reading the volume", index + 1, len(volumes))
+        pieces += yield from _load_job(volume, fit, _MOST_VOXELS // len(volumes), seed)
     pool = VoxelPool(pieces, config, target)
     del pieces
 
@@ -195,21 +195,23 @@ def _settle(preset: str | Preset, steps: int | None) -> tuple[str, Preset, Train
     return name, chosen, config
 
 
-def _load(
+def _load_job(
     volume: Volume, fit: Normalization, most: int, seed: int
-) -> list[npt.NDArray[np.float32]]:
+) -> Job[list[npt.NDArray[np.float32]]]:
     """Normalised voxels to train on: all of them, or random bricks of a volume beyond ``most``."""
     if math.prod(volume.shape) <= most:
         voxels = np.empty(volume.shape, np.float32)
-        for box in slabs(volume.shape):
+        for box in slabs(volume.shape, _AT_ONCE):
+            yield Progress("reading the volume", box[0].start, volume.shape[0])
             voxels[box] = fit.apply(volume.read(box))
         return [voxels]
     sides = [min(_BRICK, n) for n in volume.shape]
     starts = (range(0, n - side + 1, side) for n, side in zip(volume.shape, sides, strict=True))
     corners = list(itertools.product(*starts))
     order = np.random.default_rng(seed).permutation(len(corners))
-    pieces = []
-    for index in sorted(order[: max(1, most // math.prod(sides))]):
+    pieces: list[npt.NDArray[np.float32]] = []
+    for index in (chosen := sorted(order[: max(1, most // math.prod(sides))])):
+        yield Progress("reading the volume", len(pieces), len(chosen))
         z, y, x = (slice(c, c + side) for c, side in zip(corners[index], sides, strict=True))
         pieces.append(fit.apply(volume.read((z, y, x))))
     return pieces

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from napari_hypseg.jobs import Job, Progress
 
-from .normalize import Normalization, fit_normalization
+from .normalize import Normalization, fit_normalization_job
 from .volume import Volume
 
 __all__ = ["Contrast", "contrast_job", "noise_level"]
@@ -52,8 +52,7 @@ def contrast_job(volume: Volume) -> Job[Contrast]:
         If the volume is constant or can't be read.
     """
     yield Progress("looking at the intensities", 0, 0)
-    fit = fit_normalization(volume)
-    yield Progress("looking at the intensities", 0, 0)
+    fit = yield from fit_normalization_job(volume)
     depth, height, width = volume.shape
     first = max(0, (depth - _SLICES) // 2)
     some = volume.read((slice(first, first + _SLICES), slice(0, height), slice(0, width)))

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from napari_hypseg.jobs import Job, Progress, finish
+
 from .volume import Volume, VolumeError, slabs
 
-__all__ = ["Normalization", "fit_normalization"]
+__all__ = ["Normalization", "fit_normalization", "fit_normalization_job"]
 
 # Wide enough to keep protein and membranes, narrow enough to cut gold beads and hot pixels.
 _PERCENTILES = (0.1, 99.9)
@@ -19,6 +23,9 @@ _PERCENTILES = (0.1, 99.9)
 _BLANK = 0.25
 # Above this many voxels of a wide type, a sample of as many stands for all.
 _SAMPLE = 1 << 24
+# Voxels worked on between two reports, and what the reports say.
+_PIECE = 1 << 22
+_STAGE = "reading the volume"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +115,19 @@ def fit_normalization(volume: Volume) -> Normalization:
     ------
     VolumeError
         If the volume is constant or has no finite voxel.
+
+    Warns
+    -----
+    UserWarning
+        If some voxels are not finite.
     """
+    return finish(fit_normalization_job(volume))
+
+
+def fit_normalization_job(volume: Volume) -> Job[Normalization]:
+    """The generator twin of `fit_normalization`."""
     narrow = volume.data.dtype.kind in "biu" and volume.data.dtype.itemsize <= 2
-    values, counts = _histogram(volume) if narrow else _sample(volume)
+    values, counts = yield from _histogram_job(volume) if narrow else _sample_job(volume)
     if values.size == 0:
         raise VolumeError(f"{volume.name}: has no finite voxel")
     values, counts = _without_blank(values, counts)
@@ -119,9 +136,9 @@ def fit_normalization(volume: Volume) -> Normalization:
         low, high = float(values[0]), float(values[-1])
     if low == high:
         raise VolumeError(f"{volume.name}: is constant, all its voxels are {low:g}")
-    clipped = np.clip(values.astype(np.float64), low, high)
-    mean = float(np.average(clipped, weights=counts))
-    std = float(np.average(np.square(clipped - mean), weights=counts)) ** 0.5
+    mean = yield from _mean_job(volume, values, counts, lambda v: np.clip(v, low, high))
+    spread = lambda v: np.square(np.clip(v, low, high) - mean)  # noqa: E731
+    std = (yield from _mean_job(volume, values, counts, spread)) ** 0.5
     if not (np.isfinite(std) and std > 0):
         raise VolumeError(f"{volume.name}: its intensities ({low:g} to {high:g}) have no spread")
     return Normalization(low, high, mean, std)
@@ -147,28 +164,53 @@ def _without_blank(
     return np.delete(values, blank), None if counts is None else np.delete(counts, blank)
 
 
-def _histogram(volume: Volume) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
+def _mean_job(
+    volume: Volume,
+    values: npt.NDArray[Any],
+    counts: npt.NDArray[np.int64] | None,
+    of: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]],
+) -> Job[float]:
+    """Mean of a function of the values, some at a time."""
+    total = 0.0
+    for start in range(0, values.size, _PIECE):
+        yield Progress(_STAGE, volume.shape[0], volume.shape[0])
+        piece = of(values[start : start + _PIECE].astype(np.float64))
+        total += float(piece.sum() if counts is None else piece @ counts[start : start + _PIECE])
+    return total / float(values.size if counts is None else counts.sum())
+
+
+def _histogram_job(volume: Volume) -> Job[tuple[npt.NDArray[Any], npt.NDArray[np.int64] | None]]:
     """Every value of a narrow integer volume and how often it comes."""
     counts = np.zeros(1 << 16, np.int64)
     base = np.iinfo(np.int16).min if volume.data.dtype.kind == "i" else 0
-    for box in slabs(volume.shape):
+    for box in slabs(volume.shape, _PIECE):
+        yield Progress(_STAGE, box[0].start, volume.shape[0])
         voxels = volume.read(box).ravel().astype(np.int32) - base
         counts += np.bincount(voxels, minlength=counts.size)
     found = np.flatnonzero(counts)
     return found + base, counts[found]
 
 
-def _sample(volume: Volume) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64] | None]:
+def _sample_job(volume: Volume) -> Job[tuple[npt.NDArray[Any], npt.NDArray[np.int64] | None]]:
     """Finite voxels in rising order: all of them, or an even sample of a large volume."""
     rng = np.random.default_rng(0)
-    total = int(np.prod(volume.shape, dtype=np.int64))
-    parts = []
+    total = math.prod(volume.shape)
+    looked, parts = 0, []
     for box in slabs(volume.shape):
+        yield Progress(_STAGE, box[0].start, volume.shape[0])
         voxels = volume.read(box).ravel()
         if total > _SAMPLE:
             voxels = voxels[rng.integers(0, voxels.size, round(_SAMPLE * voxels.size / total))]
+        looked += voxels.size
         parts.append(voxels[np.isfinite(voxels)])
+    yield Progress(_STAGE, volume.shape[0], volume.shape[0])
     values = np.sort(np.concatenate(parts))
+    if 0 < values.size < looked:
+        warnings.warn(
+            f"{volume.name}: {(looked - values.size) / looked:.2%} of the voxels are not finite "
+            "(NaN or infinite) and count as the mean",
+            stacklevel=2,
+        )
     return values, None
 
 
