@@ -11,7 +11,7 @@ from PIL import Image
 from napari_hypseg.evaluation import benchmark, samples
 from napari_hypseg.evaluation.benchmark import benchmark_job
 from napari_hypseg.evaluation.methods import Method
-from napari_hypseg.evaluation.tables import read_cells, summarise
+from napari_hypseg.evaluation.tables import read_cells, summarise, write_tables
 from napari_hypseg.jobs import finish
 from napari_hypseg.volumes import VolumeError, make_toy
 
@@ -151,3 +151,19 @@ def test_real_samples_are_found(name, share, nm, shared_data):
         assert sample.volume.voxel_size[0] / 10 == pytest.approx(nm, abs=1e-3)
         if share is not None:
             assert (question.truth == question.target).mean() == pytest.approx(share, abs=0.001)
+
+
+def test_of_one_class_the_best_number_of_clusters_is_told(tmp_path):
+    (tmp_path / "cells").mkdir()
+    for seed, dice in enumerate([(0.5, 0.9), (0.9, 0.7)]):
+        cell = {
+            "method": "m", "title": "M", "mode": "untrained", "seed": seed, "volume": "v",
+            "fit_seconds": 1.0, "seconds": 1.0,
+            "scores": {f"k = {k}": {"dice": d} for k, d in zip((2, 3), dice, strict=True)},
+        }  # fmt: skip
+        (tmp_path / f"cells/{seed}.json").write_text(json.dumps(cell))
+    write_tables(tmp_path, "fly", ["m"])
+    text = (tmp_path / "table.md").read_text()
+    assert "| method | best | k = 2 | k = 3 | seeds |" in text
+    assert "| M | 0.800 ± 0.141 | 0.700 ± 0.283 | 0.800 ± 0.141 | 2 | 1 |" in text
+    assert "Does it hold" not in text

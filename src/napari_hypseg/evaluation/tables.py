@@ -121,10 +121,15 @@ def _lines(name: str, rows: Sequence[Row]) -> list[str]:
         lines += ["", f"## {heading}"]
         for score, title in titles.items():
             lines += ["", f"### {title}", ""]
-            lines.append(f"| method | {' | '.join(questions)} | seeds | volumes | fit | a volume |")
-            lines.append("|---" * (len(questions) + 5) + "|")
+            columns = questions if by_level or score != "dice" else ["best", *questions]
+            lines.append(f"| method | {' | '.join(columns)} | seeds | volumes | fit | a volume |")
+            lines.append("|---" * (len(columns) + 5) + "|")
             for row in mine:
-                values = [_figure(row["scores"][q].get(score)) for q in questions]
+                figures = [row["scores"][q].get(score) for q in questions]
+                if columns is not questions:
+                    # Of all k, the same one for all volumes and seeds.
+                    figures.insert(0, max(figures, key=lambda figure: figure["mean"]))
+                values = [_figure(figure) for figure in figures]
                 lines.append(
                     f"| {row['title']} | {' | '.join(values)} | {row['seeds']} | {row['volumes']} "
                     f"| {row['fit_seconds']:.0f} s | {row['seconds']:.0f} s |"

@@ -118,7 +118,12 @@ def _rows() -> list[Method]:
     ]
     # The papers' table 8: the full model against the Euclidean one with the triplet loss.
     rows += [
-        Method(f"{name}-d{d}", f"CIHS, {names[name]}, d = {d}", _kmeans(_shortened(name, d), STEPS))
+        Method(
+            f"{name}-d{d}",
+            f"CIHS, {names[name]}, d = {d}",
+            heavy=True,
+            fit=_kmeans(_shortened(name, d), STEPS),
+        )
         for d in DIMENSIONS
         for name in ("cihs", "cihs-euclidean-triplet")
     ]
