@@ -198,7 +198,7 @@ def test_reports_every_step(latents_of, kind):
     reports = []
     finish(cluster_job(_points(latents_of), tree=kind), reports.append)
     stages = list(dict.fromkeys(p.stage for p in reports))
-    assert stages[:2] == ["checking the latents", "smoothing"]
+    assert stages[0] == "smoothing"
     for stage in stages:
         done = [p.fraction for p in reports if p.stage == stage]
         assert done == sorted(done)

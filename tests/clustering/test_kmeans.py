@@ -16,7 +16,7 @@ from scipy.spatial.distance import cdist
 from sklearn.cluster import KMeans as SklearnKMeans
 from sklearn.metrics import adjusted_rand_score
 
-from napari_hypseg.clustering import hyperbolic_kmeans, hyperbolic_kmeans_job
+from napari_hypseg.clustering import hyperbolic_kmeans, hyperbolic_kmeans_job, kmeans
 from napari_hypseg.clustering.kmeans import _lloyd_job, count_distinct, nearest
 from napari_hypseg.geometry import distance, exp0, mobius_add
 from napari_hypseg.jobs import finish
@@ -309,3 +309,22 @@ def test_says_in_a_sentence_what_it_can_not_cluster(points, k, options, reason):
     with pytest.raises(ValueError, match=reason) as caught:
         hyperbolic_kmeans(points, k, **options)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("k", [2, 6])
+def test_restarts_on_cells_are_as_good_as_on_points(monkeypatch, k):
+    rng = np.random.default_rng(3)
+    angle = 2 * np.pi * rng.integers(0, k, 60_000) / k
+    centre = 0.8 * np.stack([np.cos(angle), np.sin(angle)], 1)
+    tangent = centre + 0.2 * rng.normal(size=(60_000, 2))
+    points = exp0(torch.from_numpy(tangent)).numpy()
+    binned = hyperbolic_kmeans(points, k, n_init=4)
+    monkeypatch.setattr(kmeans, "_MANY", 10**9)
+    plain = hyperbolic_kmeans(points, k, n_init=4)
+    assert binned.inertia < 1.001 * plain.inertia
+    assert (binned.labels == plain.labels).mean() > 0.99
+    # What is said is of the points, not of the cells.
+    x, centroids = torch.from_numpy(points), torch.from_numpy(binned.centroids)
+    squared = distance(x, centroids[binned.labels]).square()
+    assert binned.inertia == pytest.approx(float(squared.sum()), rel=1e-9)
+    assert torch.equal(nearest(x, centroids), torch.from_numpy(binned.labels))

@@ -23,10 +23,13 @@ def _mixture(shape, d=2, seed=0):
 
 def test_cells_count_every_voxel_and_keep_the_mean(latents_of):
     points = _mixture((33, 65, 40))
-    cells, weights = finish(reduce_job(latents_of(points)))
+    latents = latents_of(points)
+    cells, weights = finish(reduce_job(latents))
     flat = points.reshape(-1, 2).astype(np.float64)
-    # The same grid, by a dictionary.
-    reach = np.abs(flat).max()
+    # The same grid, by a dictionary: as far as the first chunk reaches, or 2, 4, ... times that.
+    reach = np.abs(latents.read(next(iter(latents.chunk_boxes())))).max().astype(np.float64)
+    while reach < np.abs(flat).max():
+        reach *= 2
     members: dict[tuple[int, int], list[int]] = {}
     for i, place in enumerate(np.minimum((flat + reach) * 1024 / (2 * reach), 1023).astype(int)):
         members.setdefault((place[1], place[0]), []).append(i)
@@ -42,6 +45,23 @@ def test_cells_count_every_voxel_and_keep_the_mean(latents_of):
     np.testing.assert_allclose(cells[same], means[same], atol=1e-12)
 
 
+def test_the_grid_grows_with_its_points(latents_of):
+    points = 0.01 * _mixture((40, 65, 70))
+    points[35, 60, 65] = (0.9, -0.7)
+    latents = latents_of(points)
+    assert len(list(latents.chunk_boxes())) > 4
+    cells, weights = finish(reduce_job(latents))
+    assert weights.sum() == points[..., 0].size
+    flat = points.reshape(-1, 2).astype(np.float64)
+    np.testing.assert_allclose(weights @ cells, flat.sum(0), rtol=1e-9)
+    far = np.argmax(cells[:, 0])
+    np.testing.assert_allclose(cells[far], np.float32([0.9, -0.7]), atol=1e-12)
+    assert weights[far] == 1
+    # Every point is as near to a cell's mean as the last grid is fine.
+    apart = np.abs(flat[:: len(flat) // 500, None] - cells).max(-1).min(1)
+    assert apart.max() < 2 * 1.8 / reduce._CELLS
+
+
 def test_equal_points_become_one(latents_of):
     for point in ([0.0, 0.0], [0.3, -0.2]):
         points = np.broadcast_to(np.float32(point), (3, 4, 5, 2))
@@ -51,11 +71,11 @@ def test_equal_points_become_one(latents_of):
 
 
 def test_clusters_of_the_cells_are_clusters_of_the_voxels(latents_of, monkeypatch):
-    monkeypatch.setattr(reduce, "_CELLS", 512)  # fuller, as in a large volume
+    monkeypatch.setattr(reduce, "_CELLS", 700)  # fuller, as in a large volume
     points = _mixture((40, 50, 50), seed=1)
     everything = torch.from_numpy(points.reshape(-1, 2)).double()
     cells, weights = (torch.from_numpy(a) for a in finish(reduce_job(latents_of(points))))
-    assert len(cells) < 0.6 * len(everything)
+    assert len(cells) < 0.8 * len(everything)
     start = everything[:: len(everything) // 6][:6]
 
     def lloyd(x, w):

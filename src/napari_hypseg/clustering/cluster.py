@@ -25,7 +25,7 @@ from napari_hypseg.geometry import geodesic
 from napari_hypseg.jobs import Job, Progress, finish
 from napari_hypseg.latents.smooth import smooth_job
 from napari_hypseg.latents.store import Latents
-from napari_hypseg.volumes.volume import Box, VolumeError, slabs
+from napari_hypseg.volumes.volume import Box, slabs
 
 __all__ = ["Clustering", "FlatClustering", "Kind", "TreeClustering", "cluster", "cluster_job"]
 
@@ -220,13 +220,6 @@ def cluster_job(
     """
     if tree not in ("volume", "disk", "flat"):
         raise ValueError(f"there is no tree {tree!r}: volume, disk or flat")
-    chunks = list(latents.chunk_boxes())
-    for done, box in enumerate(chunks):
-        yield Progress("checking the latents", done, len(chunks))
-        if not latents.has(box):
-            raise VolumeError(
-                f"{latents.name}: some latent points are missing, map its voxels anew"
-            )
     if smoothing:
         latents = yield from smooth_job(latents, smoothing, store=store)
     if tree == "volume":
@@ -245,7 +238,7 @@ def _volume_job(latents: Latents) -> Job[TreeClustering]:
     curvature = _curvature(latents)
 
     def read(box: Box) -> Points:
-        points = latents.read(box).astype(np.float64)
+        points = latents.read_all(box).astype(np.float64)
         return to_hyperboloid(points, curvature) if curvature else points
 
     leaves = min(_REGIONS, math.prod(latents.shape))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,11 +12,22 @@ import torch
 from numba import njit, prange
 from torch import Tensor
 
-from napari_hypseg.geometry import distance, frechet_means
+from napari_hypseg.geometry import distance, mobius_add
 from napari_hypseg.jobs import Job, Progress, finish
 from napari_hypseg.training.devices import match_numba_threads
 
 __all__ = ["KMeans", "count_distinct", "hyperbolic_kmeans", "hyperbolic_kmeans_job", "nearest"]
+
+# In the plane, restarts on so many points are tried on a grid's cells, where one cluster has at
+# least so many of them, until a round lowers the inertia by less than this fraction; the best is
+# refined with all points for so many rounds.
+_MANY = 50_000
+_GRID = 256
+_FULL = 20
+_SLOW = 3e-5
+_LAST_ROUNDS = 2
+# Centroids that move less have come to rest.
+_STILL = 1e-12
 
 
 @dataclass(frozen=True)
@@ -104,7 +116,9 @@ def hyperbolic_kmeans(
     """k-means with geodesic distances and Frechet means.
 
     Starts are drawn as in k-means++, by squared distance; a cluster that loses all its points is
-    put on the point that is worst off. The computation is in float64.
+    put on the point that is worst off. The computation is in float64. A round assigns the points
+    and takes one of Lou's steps towards the means; the rounds end when both are at rest. More than
+    50,000 points of the plane are binned for the restarts; the best one goes on with all points.
 
     Parameters
     ----------
@@ -169,14 +183,26 @@ def hyperbolic_kmeans_job(
     _check(x, w, k, min(n_init, max_iter), curvature)
     generator = torch.Generator().manual_seed(seed)
     total = n_init * max_iter
+    tried_x, tried_w = x, w
+    if x.shape[1] == 2 and len(x) > _MANY:
+        cells_x, cells_w = _binned(x, w)
+        if len(cells_x) >= _FULL * k:
+            tried_x, tried_w = cells_x, cells_w
     found = []
     for done in range(0, total, max_iter):
         progress = Progress("k-means", done, total)
-        start = yield from _draw_job(x, w, k, generator, progress, curvature)
+        start = yield from _draw_job(tried_x, tried_w, k, generator, progress, curvature)
         rounds = range(done, done + max_iter)
-        found.append((yield from _lloyd_job(x, w, start, rounds, total, curvature)))
-    yield Progress("k-means", total, total)
+        job = _lloyd_job(
+            tried_x, tried_w, start, rounds, total, curvature, 0.0 if tried_x is x else _SLOW
+        )
+        found.append((yield from job))
     inertia, centroids, labels = min(found, key=lambda restart: restart[0])
+    if tried_x is not x:
+        rounds = range(total, total + _LAST_ROUNDS)
+        job = _lloyd_job(x, w, centroids, rounds, total, curvature)
+        inertia, centroids, labels = yield from job
+    yield Progress("k-means", total, total)
     mass = torch.zeros(k, dtype=torch.float64).index_add_(0, labels, w)
     order = mass.argsort(descending=True, stable=True)
     rank = torch.empty_like(order)
@@ -184,11 +210,42 @@ def hyperbolic_kmeans_job(
     return KMeans(centroids[order].numpy(), rank[labels].numpy(), inertia)
 
 
+def _binned(x: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
+    """Weighted means of the points in each cell of a grid over the plane."""
+    low, high = x.amin(0), x.amax(0)
+    step = float((high - low).max()) / _GRID
+    sums = _sum_cells(x.numpy(), w.numpy(), low.numpy(), 1 / step if step else 0.0, _GRID)
+    sums = sums[sums[:, 0] > 0]
+    return torch.from_numpy(sums[:, 1:] / sums[:, :1]), torch.from_numpy(sums[:, 0].copy())
+
+
+@njit(nogil=True, cache=True)
+def _sum_cells(
+    points: npt.NDArray[np.float64],
+    weights: npt.NDArray[np.float64],
+    low: npt.NDArray[np.float64],
+    scale: float,
+    side: int,
+) -> npt.NDArray[np.float64]:
+    """Weight, and weighted sum of points, of each cell, shape (side^2, 3)."""
+    sums = np.zeros((side * side, 3))
+    for i in range(len(points)):
+        row = min(int((points[i, 0] - low[0]) * scale), side - 1)
+        column = min(int((points[i, 1] - low[1]) * scale), side - 1)
+        cell = sums[row * side + column]
+        cell[0] += weights[i]
+        cell[1] += weights[i] * points[i, 0]
+        cell[2] += weights[i] * points[i, 1]
+    return sums
+
+
 def count_distinct(points: Tensor, most: int) -> int:
     """How many of the points differ, counted no further than ``most``."""
-    # Nearly always the first coordinate tells, and sorting numbers is faster than sorting points.
-    found = len(torch.unique(points[:, 0]))
-    return min(most, found if found >= most else len(torch.unique(points, dim=0)))
+    # Nearly always some of the first coordinates tell, and sorting all points takes long.
+    for some in (points[: 100 * most, 0], points[:, 0]):
+        if len(torch.unique(some)) >= most:
+            return most
+    return min(most, len(torch.unique(points, dim=0)))
 
 
 def _check(x: Tensor, w: Tensor, k: int, tries: int, curvature: float | None) -> None:
@@ -240,36 +297,105 @@ def _lloyd_job(
     rounds: range,
     total: int,
     curvature: float | None,
+    slow: float = 0.0,
 ) -> Job[tuple[float, Tensor, Tensor]]:
-    """Inertia, centroids and labels after at most so many of all ``total`` rounds."""
-    k = len(centroids)
-    labels = nearest(x, centroids, curvature=curvature)
-    # A few of Lou's steps from the last round's mean do, until labels no longer change.
-    settled = False
+    """Inertia, centroids and labels after at most so many of all ``total`` rounds.
+
+    The rounds end when all is at rest, or a round lowers the inertia by a fraction below ``slow``.
+    """
+    labels, gap, sums = _round(x, w, centroids, curvature)
+    inertia = float(w @ gap)
     for done in rounds:
-        yield Progress("k-means", done, total)
-        centroids = _means(x, w, labels, centroids, 100 if settled else 10, curvature)
-        gap = _squared(x, centroids[labels], curvature)
-        for empty in (torch.bincount(labels, minlength=k) == 0).nonzero()[:, 0]:
+        yield Progress("k-means", min(done, total), total)
+        new = _moved(centroids, sums, curvature)
+        for empty in (sums[:, 0] == 0).nonzero()[:, 0]:
             worst = x[int((w * gap).argmax())]
-            centroids[empty] = worst
+            new[empty] = worst
             gap = torch.minimum(gap, _squared(x, worst, curvature))
-        moved = nearest(x, centroids, curvature=curvature)
-        if torch.equal(moved, labels):
-            if settled:
-                break
-            settled = True
-        labels = moved
-    inertia = float((w * _squared(x, centroids[labels], curvature)).sum())
+        step = float((new - centroids).abs().max())
+        centroids = new
+        before, last = labels, inertia
+        labels, gap, sums = _round(x, w, centroids, curvature)
+        inertia = float(w @ gap)
+        if (step < _STILL and torch.equal(before, labels)) or last - inertia < slow * last:
+            break
     return inertia, centroids, labels
 
 
-def _means(
-    x: Tensor, w: Tensor, labels: Tensor, start: Tensor, steps: int, curvature: float | None
-) -> Tensor:
-    k = len(start)
-    if curvature:
-        return frechet_means(x, labels, k, w, c=curvature, start=start, max_iter=steps)
-    mass = torch.zeros(k, dtype=x.dtype).index_add_(0, labels, w)
-    total = torch.zeros_like(start).index_add_(0, labels, w[:, None] * x)
-    return torch.where(mass[:, None] > 0, total / mass[:, None].clamp_min(1e-300), start)
+def _round(
+    x: Tensor, w: Tensor, centroids: Tensor, curvature: float | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Labels, squared distances to the centroids, and the sums that move them."""
+    match_numba_threads()
+    c = curvature or 0.0
+    labels, gap, sums = _assign(
+        x.contiguous().numpy(), w.numpy(), centroids.contiguous().numpy(), c
+    )
+    return torch.from_numpy(labels), torch.from_numpy(gap), torch.from_numpy(sums.sum(0))
+
+
+@njit(parallel=True, nogil=True, cache=True)
+def _assign(
+    points: npt.NDArray[np.float64],
+    weights: npt.NDArray[np.float64],
+    centroids: npt.NDArray[np.float64],
+    curvature: float,
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """One pass: the nearest centroids, squared distances, and sums for each block and centroid.
+
+    The sums are the weight, and T and S of `napari_hypseg.geometry.frechet_means` (in R^d the
+    weight again, and the weighted differences).
+    """
+    (n, d), k = points.shape, len(centroids)
+    labels, squares = np.empty(n, np.int64), np.empty(n)
+    blocks = (n + 4095) // 4096
+    sums = np.zeros((blocks, k, 2 + d))
+    rim = np.empty(k)
+    for j in range(k):
+        rim[j] = 1.0 - curvature * np.square(centroids[j]).sum()
+    for block in prange(blocks):
+        for i in range(4096 * block, min(4096 * block + 4096, n)):
+            best, nearest_one, apart = np.inf, 0, 0.0
+            for j in range(k):
+                square = 0.0
+                for a in range(d):
+                    square += (points[i, a] - centroids[j, a]) ** 2
+                if square < best * rim[j]:
+                    best, nearest_one, apart = square / rim[j], j, square
+            labels[i] = nearest_one
+            to = sums[block, nearest_one]
+            to[0] += weights[i]
+            if curvature == 0.0:
+                squares[i] = apart
+                to[1] += weights[i]
+                for a in range(d):
+                    to[2 + a] += weights[i] * (points[i, a] - centroids[nearest_one, a])
+                continue
+            norm = 0.0
+            for a in range(d):
+                norm += points[i, a] ** 2
+            gap = 1.0 - curvature * norm
+            # q = sinh(r / 2)^2, kept off 0 because r / sinh(r) divides by it.
+            q = max(curvature * apart / (gap * rim[nearest_one]), 1e-30)
+            half_sinh = np.sqrt(q * (q + 1.0))
+            r = np.log1p(2.0 * (q + half_sinh))
+            squares[i] = r * r / curvature if apart > 0.0 else 0.0
+            ratio = weights[i] * r / half_sinh
+            to[1] += 0.5 * ratio + ratio * q
+            for a in range(d):
+                here = centroids[nearest_one, a]
+                to[2 + a] += ratio / gap * (points[i, a] - here) - ratio * q * here
+    return labels, squares, sums
+
+
+def _moved(centroids: Tensor, sums: Tensor, curvature: float | None) -> Tensor:
+    """Centroids one of Lou's steps nearer to their means (at them, in R^d)."""
+    tiny = torch.finfo(sums.dtype).tiny
+    total, direction = sums[:, 1:2], sums[:, 2:]
+    if not curvature:
+        return centroids + direction / total.clamp_min(tiny)
+    direction = math.sqrt(curvature) * direction
+    norm = torch.linalg.vector_norm(direction, dim=-1, keepdim=True)
+    root = ((total - norm) * (total + norm)).clamp_min(0.0).sqrt()
+    step = direction / (total + root).clamp_min(tiny) / math.sqrt(curvature)
+    return mobius_add(centroids, step, c=curvature)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 
 from napari_hypseg.jobs import Job, Progress
 from napari_hypseg.latents.store import Latents
 
 __all__ = ["reduce_job"]
 
-# Cells along each side of the grid over the disk: with 1024 they are far smaller than the
-# posterior's spread, and at most a few hundred thousand are occupied.
+# Cells along each side of the grid over the points: with 1024 (at least half of them within the
+# points' reach) they are far smaller than the posterior's spread, and at most a few hundred
+# thousand are occupied.
 _CELLS = 1024
 # Points drawn where the latent space has too many dimensions for a grid.
 _SAMPLE = 200_000
@@ -42,33 +44,61 @@ def reduce_job(latents: Latents, *, seed: int = 0) -> Job[tuple[Points, Points]]
     chunks = list(latents.chunk_boxes())
     total, d = int(np.prod(latents.shape)), latents.dim
     if d == 2:
-        reach = 0.0
+        grid = _Grid()
         for i, box in enumerate(chunks):
-            reach = max(reach, float(np.abs(latents.read(box)).max()))
-            yield Progress("binning the disk", i, 2 * len(chunks))
-        step = max(2 * reach / _CELLS, np.finfo(np.float64).tiny)
-        sums = np.zeros((3, _CELLS * _CELLS))
-        for i, box in enumerate(chunks):
-            x, y = latents.read(box).reshape(-1, 2).T.astype(np.float64)
-            column, row = (
-                np.minimum(((v + reach) / step).astype(np.int64), _CELLS - 1) for v in (x, y)
-            )
-            cell = row * _CELLS + column
-            for total_of, values in zip(sums, (None, x, y), strict=True):
-                total_of += np.bincount(cell, weights=values, minlength=_CELLS * _CELLS)
-            yield Progress("binning the disk", len(chunks) + i + 1, 2 * len(chunks))
-        used = np.flatnonzero(sums[0])
-        weights = sums[0][used]
-        means: Points = (sums[1:, used] / weights).T
-        return means, weights
+            grid.add(latents.read_all(box).reshape(-1, 2))
+            yield Progress("binning the disk", i + 1, len(chunks))
+        return grid.points()
 
     rng = np.random.default_rng(seed)
     share = min(1.0, _SAMPLE / total)
     parts = []
     for i, box in enumerate(chunks):
-        points = latents.read(box).reshape(-1, d)
+        points = latents.read_all(box).reshape(-1, d)
         count = len(points) if share == 1 else int(rng.binomial(len(points), share))
         parts.append(points[rng.choice(len(points), count, replace=False)].astype(np.float64))
         yield Progress("sampling the latents", i + 1, len(chunks))
     sample: Points = np.concatenate(parts)
     return sample, np.full(len(sample), total / len(sample))
+
+
+class _Grid:
+    """Cells of a square around the centre, which doubles its sides when a point lies outside."""
+
+    def __init__(self) -> None:
+        self._reach = 0.0
+        self._sums = np.zeros((_CELLS, _CELLS, 3))
+
+    def add(self, points: npt.NDArray[np.float32]) -> None:
+        """Count points, shape (n, 2), in their cells."""
+        farthest = float(np.abs(points).max())
+        if not self._reach:
+            self._reach = farthest
+        while farthest > self._reach:
+            # Four cells become one, of the inner half of the new square.
+            quarter, half = _CELLS // 4, _CELLS // 2
+            folded = self._sums.reshape(half, 2, half, 2, 3).sum((1, 3))
+            self._sums[:] = 0
+            self._sums[quarter:-quarter, quarter:-quarter] = folded
+            self._reach *= 2
+        _count(points, self._reach, self._sums)
+
+    def points(self) -> tuple[Points, Points]:
+        """Means of the points of each occupied cell, and their numbers."""
+        sums = self._sums.reshape(-1, 3)
+        sums = sums[sums[:, 0] > 0]
+        return sums[:, 1:] / sums[:, :1], sums[:, 0].copy()
+
+
+@njit(nogil=True, cache=True)
+def _count(points: npt.NDArray[np.float32], reach: float, sums: Points) -> None:
+    cells = len(sums)
+    scale = cells / (2 * reach) if reach > 0 else 0.0
+    for i in range(len(points)):
+        x, y = float(points[i, 0]), float(points[i, 1])
+        column = min(int((x + reach) * scale), cells - 1)
+        row = min(int((y + reach) * scale), cells - 1)
+        cell = sums[row, column]
+        cell[0] += 1
+        cell[1] += x
+        cell[2] += y

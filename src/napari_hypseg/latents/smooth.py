@@ -130,7 +130,9 @@ def _spread_job(latents: Latents) -> Job[np.float32]:
     count, total, square = 0, np.zeros(latents.dim), 0.0
     for box in latents.chunk_boxes():
         yield Progress("smoothing", 0, _UNITS)
-        vectors = _tangent(latents, latents.read(box)).reshape(-1, latents.dim).astype(np.float64)
+        vectors = (
+            _tangent(latents, latents.read_all(box)).reshape(-1, latents.dim).astype(np.float64)
+        )
         count += len(vectors)
         total += vectors.sum(0)
         square += float(np.square(vectors).sum())

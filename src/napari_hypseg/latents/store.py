@@ -77,6 +77,19 @@ class Latents:
             reason = (str(error).splitlines() or [""])[0] or type(error).__name__
             raise VolumeError(f"{self.name}: its latent points can't be read, {reason}") from error
 
+    def read_all(self, box: tuple[slice, ...] = ()) -> npt.NDArray[np.float32]:
+        """Points of a box in which none may be missing, shape (z, y, x, d).
+
+        Raises
+        ------
+        VolumeError
+            If one is, or the store is damaged.
+        """
+        points = self.read(box)
+        if np.isnan(points).any():
+            raise VolumeError(f"{self.name}: some latent points are missing, map its voxels anew")
+        return points
+
     def chunk_boxes(self) -> Iterator[tuple[slice, slice, slice]]:
         """Box of every chunk of the store."""
         sizes = self.array.chunks[:3]
