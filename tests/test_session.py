@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from napari_hypseg.cli import main
 from napari_hypseg.discovery import Partition
 from napari_hypseg.jobs import finish
-from napari_hypseg.session import Session, keep_partition, kept_partition
+from napari_hypseg.session import (
+    Session,
+    as_command,
+    as_python,
+    keep_partition,
+    kept_partition,
+)
 from napari_hypseg.volumes import Volume, VolumeError, make_toy, read_volume, write_image
 
 PLACE = {"voxel_size": (7.5, 7.5, 8.0), "origin": (-30.0, 15.0, 60.0)}
@@ -295,3 +303,61 @@ def test_what_was_deleted_is_made_anew(moved):
     assert Session.open(folder).latents is None
     (folder / "model.hypseg").unlink()
     assert Session.open(folder).model is None
+
+
+@pytest.fixture(scope="module")
+def plain(voxels, tmp_path_factory):
+    """A session of a part of a file, of equal sides of voxels, mapped in a box of it."""
+    folder = tmp_path_factory.mktemp("plain")
+    write_image(folder / "toy one.mrc", voxels, Volume(voxels, (7.5,) * 3))
+    part = read_volume(folder / "toy one.mrc").crop((slice(2, 20), slice(None), slice(1, 20)))
+    session = Session(part, folder / "out")
+    finish(session.train_job(steps=2, device="cpu", seed=5))
+    finish(session.map_job(box=(slice(0, 9), slice(4, 20), slice(0, 19)), device="cpu"))
+    finish(session.cluster_job(tree="disk", smoothing=0.5, seed=5))
+    return session
+
+
+@pytest.mark.parametrize("trained", [True, False])
+def test_the_script_makes_the_labels_again(plain, tmp_path, monkeypatch, trained):
+    monkeypatch.chdir(tmp_path)
+    session = Session.open(plain.folder)
+    if not trained:
+        del session.run["training"]
+    script = as_python(session, 6)
+    assert ("hs.train" in script) == trained
+    exec(compile(script, "script", "exec"), {})
+    again = read_volume(tmp_path / f"{session.volume.name}_labels_k06.mrc")
+    np.testing.assert_array_equal(again.read(), session.clustering.labels(6))
+    np.testing.assert_allclose(again.origin, session.latents.origin, rtol=1e-6)
+
+
+def test_the_script_takes_classes_from_the_folder(plain, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    partition = Partition.of(plain.clustering, 6).add_own(plain.clustering.leaves < 5)
+    keep_partition(plain, partition)
+    exec(compile(as_python(plain, 6, partition), "script", "exec"), {})
+    again = read_volume(tmp_path / f"{plain.volume.name}_labels_k06.mrc")
+    np.testing.assert_array_equal(again.read(), partition.labels())
+
+
+def test_a_command_has_one_seed(plain):
+    session = Session.open(plain.folder)
+    session.run["training"]["seed"] = 6
+    assert as_command(session, 6).startswith("hypseg segment")
+
+
+@pytest.mark.parametrize("trained", [True, False])
+def test_the_command_makes_the_labels_again(plain, monkeypatch, trained):
+    session = Session.open(plain.folder)
+    if not trained:
+        del session.run["training"]
+    command = shlex.split(as_command(session, 6))
+    assert command[:2] == ["hypseg", "run" if trained else "segment"]
+    monkeypatch.setattr("sys.argv", command)
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert not end.value.code
+    again = read_volume(f"{session.folder}_again/labels_k06.mrc")
+    np.testing.assert_array_equal(again.read(), session.clustering.labels(6))
+    shutil.rmtree(f"{session.folder}_again")

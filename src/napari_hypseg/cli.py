@@ -100,6 +100,10 @@ Stride = Annotated[int, typer.Option(min=1, help="Map every n-th voxel along eac
 BoxText = Annotated[
     str | None, typer.Option("--box", help="Only this part: z0:z1,y0:y1,x0:x1, in voxels.")
 ]
+Crop = Annotated[
+    str | None,
+    typer.Option(help="Cut the volume to this part first: what lies beyond is not learnt from."),
+]
 Format = Annotated[LabelFormat, typer.Option("--format", help="Format of the label files.")]
 Tree = Annotated[
     TreeKind,
@@ -306,6 +310,7 @@ def segment(
     device: Device = "auto",
     dataset: Dataset = None,
     level: Level = 0,
+    crop: Crop = None,
     voxel_size: VoxelSize = None,
     as_json: AsJson = False,
 ) -> None:
@@ -321,6 +326,7 @@ def segment(
     wanted = _granularities(ks)
     trained = load_model(model)
     read = _open(volume, dataset, level, voxel_size)
+    read = _cut(read, crop)
     part = _part(box, read)
     session = Session(read, out)
     session.use(trained)
@@ -343,6 +349,7 @@ def run(
     device: Device = "auto",
     dataset: Dataset = None,
     level: Level = 0,
+    crop: Crop = None,
     voxel_size: VoxelSize = None,
     as_json: AsJson = False,
 ) -> None:
@@ -360,10 +367,17 @@ def run(
 
     wanted = _granularities(ks)
     read = _open(volume, dataset, level, voxel_size)
+    read = _cut(read, crop)
     part = _part(box, read)
     session = Session(read, out)
     _drive(session.train_job(preset=preset, steps=steps, seed=seed, device=device))
     _segment(session, wanted, tree, smoothing, stride, part, label_format, seed, device, as_json)
+
+
+def _cut(volume: Volume, text: str | None) -> Volume:
+    """The part of a volume that a text asks for, as a volume of its own."""
+    box = _part(text, volume)
+    return volume if box is None else volume.crop(box)
 
 
 def _part(text: str | None, volume: Volume) -> Box | None:

@@ -6,6 +6,10 @@ from .cloud import Cloud as Cloud
 from .cloud import cloud_job as cloud_job
 from .colours import label_colours as label_colours
 from .colours import node_colours as node_colours
+from .export import disk_svg as disk_svg
+from .export import write_levels_job as write_levels_job
+from .export import write_partition as write_partition
+from .export import write_table as write_table
 from .glance import Glance as Glance
 from .glance import Glances as Glances
 from .history import History as History

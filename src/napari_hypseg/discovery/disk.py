@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from napari_hypseg.clustering import Clustering, TreeClustering
+from napari_hypseg.clustering import Clustering, MergeTree, TreeClustering
 from napari_hypseg.discovery.classes import ClassRow
 from napari_hypseg.discovery.slices import labels_in, png
 from napari_hypseg.geometry import geodesic
@@ -90,6 +91,7 @@ def draw_disk(
     reach: float,
     curvature: float | None,
     numbered: bool,
+    nodes: Sequence[int] | None = None,
 ) -> str:
     """One view of the latent space at one granularity, as an SVG element.
 
@@ -109,6 +111,8 @@ def draw_disk(
         The ball has curvature ``-curvature``; None for a Euclidean space.
     numbered : bool
         Write the labels into the dots; without, they are small, for views where they crowd.
+    nodes : sequence of int, optional
+        The tree's nodes that are classes, where they are not those of a granularity.
     """
     k, scale = len(rows), 1.0 if curvature is None else math.sqrt(curvature)
     zoom = _REACH / reach
@@ -122,7 +126,8 @@ def draw_disk(
         )
     parts += _rings(reach, curvature, zoom)
     if isinstance(clustering, TreeClustering):
-        parts += _tree(clustering, k, curvature, zoom * scale)
+        classes = clustering.tree.nodes(k).tolist() if nodes is None else nodes
+        parts += _tree(clustering.tree, classes, curvature, zoom * scale)
     by_size = sorted(zip(rows, colours, strict=True), key=lambda pair: -pair[0].voxels)
     for row, colour in by_size:
         x, y = (zoom * scale * v for v in row.centroid[:2])
@@ -192,22 +197,29 @@ def nice(step: float) -> float:
     return float(max(m for m in (1, 2, 5) if m * power <= step * (1 + 1e-9)) * power)
 
 
-def _tree(clustering: TreeClustering, k: int, curvature: float | None, zoom: float) -> list[str]:
-    """The merges above k classes: a geodesic from each whole to each of its two parts."""
-    tree, parts = clustering.tree, []
+def _tree(
+    tree: MergeTree, classes: Sequence[int], curvature: float | None, zoom: float
+) -> list[str]:
+    """The merges above the classes: a geodesic from each whole to each of its two parts."""
+    n, parts = tree.n_leaves, []
+    above, left = [], [2 * n - 2]
+    while left:
+        node = left.pop()
+        if node not in classes:
+            above.append(node)
+            left += tree.merges[node - n].tolist()
     t = torch.linspace(0, 1, 17, dtype=torch.float64)
-    first = tree.n_leaves - k
-    for index in range(first, tree.n_leaves - 1):
-        whole = torch.from_numpy(tree.centroids[tree.n_leaves + index])
-        for node in tree.merges[index].tolist():
-            part = torch.from_numpy(tree.centroids[node])
+    for node in sorted(above):
+        whole = torch.from_numpy(tree.centroids[node])
+        for part_of in tree.merges[node - n].tolist():
+            part = torch.from_numpy(tree.centroids[part_of])
             if curvature is None:
                 way = whole + t[:, None] * (part - whole)
             else:
                 way = geodesic(whole, part, t, curvature)
             steps = " ".join(f"{zoom * x:.1f},{-zoom * y:.1f}" for x, y in way[:, :2].tolist())
             parts.append(f'<polyline class="branch" points="{steps}"/>')
-    for index in range(first, tree.n_leaves - 1):
-        x, y = (zoom * tree.centroids[tree.n_leaves + index, :2]).tolist()
+    for node in sorted(above):
+        x, y = (zoom * tree.centroids[node, :2]).tolist()
         parts.append(f'<circle class="fork" cx="{x:.1f}" cy="{-y:.1f}" r="3"/>')
     return parts

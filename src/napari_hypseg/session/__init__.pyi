@@ -1,6 +1,8 @@
 from .files import SESSION_FILE as SESSION_FILE
 from .files import read_session as read_session
 from .files import reread_volume as reread_volume
+from .recipe import as_command as as_command
+from .recipe import as_python as as_python
 from .session import FORMATS as FORMATS
 from .session import Session as Session
 from .view import keep_partition as keep_partition

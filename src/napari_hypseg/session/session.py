@@ -239,6 +239,10 @@ class Session:
                 self.use(model_so_far(checkpoint))
             raise
         self.use(model)
+        if also:
+            # Which volumes, the model knows; they are needed to make it again.
+            self.save()
+            return model
         self.run["training"] = {
             "preset": preset,
             "seed": seed,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -159,7 +159,9 @@ def _place(
     return (sizes[0], sizes[1], sizes[2]), (origin[0], origin[1], origin[2]), remarks
 
 
-def write(path: Path, volume: Volume, *, labels: bool) -> None:
+def write(
+    path: Path, volume: Volume, *, labels: bool, classes: Sequence[Mapping[str, Any]] = ()
+) -> None:
     """Write a volume as OME-Zarr 0.5 with levels halved down to 256 voxels, chunk by chunk.
 
     Version 0.5 is what ome-zarr-py writes by default and what its napari plugin and
@@ -174,6 +176,8 @@ def write(path: Path, volume: Volume, *, labels: bool) -> None:
     labels : bool
         Whether voxels are labels: levels then keep every other voxel, those of images average
         blocks of 2x2x2, whose centres the translation of the level follows.
+    classes : sequence of mapping
+        Of each label its ``label``, ``colour`` ("#rrggbb") and other properties.
     """
     import zarr
 
@@ -212,7 +216,23 @@ def write(path: Path, volume: Volume, *, labels: bool) -> None:
     axes = [{"name": name, "type": "space", "unit": "angstrom"} for name in "zyx"]
     image = {"name": volume.name, "axes": axes, "datasets": datasets}
     ome: dict[str, Any] = {"version": "0.5", "multiscales": [image]}
-    group.attrs["ome"] = ome | ({"image-label": {}} if labels else {})
+    group.attrs["ome"] = ome | ({"image-label": _image_label(classes)} if labels else {})
+
+
+def _image_label(classes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Colours and properties of labels, as the format has them."""
+    if not classes:
+        return {}
+    return {
+        "colors": [
+            {"label-value": c["label"], "rgba": [*bytes.fromhex(c["colour"][1:]), 255]}
+            for c in classes
+        ],
+        "properties": [
+            {"label-value": c["label"], **{k: v for k, v in c.items() if k != "label"}}
+            for c in classes
+        ],
+    }
 
 
 def _blocks(shape: tuple[int, int, int], side: int = 2 * _CHUNK) -> Iterator[Box]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,7 +33,13 @@ _IMAGES = {
 }
 
 
-def write_labels(path: str | Path, labels: ArrayLike3D, like: Volume) -> None:
+def write_labels(
+    path: str | Path,
+    labels: ArrayLike3D,
+    like: Volume,
+    *,
+    classes: Sequence[Mapping[str, Any]] | None = None,
+) -> None:
     """Write labels in the place of the volume that they were made from.
 
     The file appears whole or not at all: it is written under another name and then renamed.
@@ -45,6 +53,9 @@ def write_labels(path: str | Path, labels: ArrayLike3D, like: Volume) -> None:
         MRC mode 0, 1 or 6, so at most 65535.
     like : Volume
         Whose voxel size, origin and shape the labels have.
+    classes : sequence of mapping, optional
+        Of each label its ``label``, ``name`` and ``colour`` ("#rrggbb"), and whatever else JSON
+        holds. OME-Zarr has a place for them; beside other files goes one that ends in ``.json``.
 
     Raises
     ------
@@ -81,7 +92,16 @@ def write_labels(path: str | Path, labels: ArrayLike3D, like: Volume) -> None:
             f"{path}: the largest label is {high}, "
             f"{kind} files hold at most {np.iinfo(_LABELS[kind][-1]).max}"
         )
-    _write(path, kind, _as_type(volume, fitting[0]), labels=True)
+    _write(path, kind, _as_type(volume, fitting[0]), labels=True, classes=classes or ())
+    if classes is not None and kind != ".zarr":
+        values = {
+            "labels": path.name,
+            "voxel_size_angstrom": like.voxel_size,
+            "origin_angstrom": like.origin,
+            "classes": [dict(each) for each in classes],
+        }
+        with replacing(path.with_suffix(".json")) as fresh:
+            fresh.write_text(json.dumps(values, indent=1, allow_nan=False) + "\n", "utf-8")
 
 
 def write_image(path: str | Path, image: ArrayLike3D, like: Volume) -> None:
@@ -112,7 +132,7 @@ def write_image(path: str | Path, image: ArrayLike3D, like: Volume) -> None:
     if volume.data.dtype.kind not in "biuf":
         raise VolumeError(f"{path}: voxels of type {volume.data.dtype} can't be written")
     target = _IMAGES[kind].get(name, "f4" if kind == ".mrc" else name)
-    _write(path, kind, _as_type(volume, target), labels=False)
+    _write(path, kind, _as_type(volume, target), labels=False, classes=())
 
 
 def _kind(path: Path) -> str:
@@ -147,7 +167,9 @@ def _as_type(volume: Volume, name: str) -> Volume:
     return replace(volume, data=_Cast(volume, np.dtype(name)))
 
 
-def _write(path: Path, kind: str, volume: Volume, *, labels: bool) -> None:
+def _write(
+    path: Path, kind: str, volume: Volume, *, labels: bool, classes: Sequence[Mapping[str, Any]]
+) -> None:
     if path.is_dir() and kind != ".zarr":
         raise VolumeError(f"{path}: is a folder")
     if path.is_dir() and not any((path / n).exists() for n in ("zarr.json", ".zgroup", ".zarray")):
@@ -159,6 +181,6 @@ def _write(path: Path, kind: str, volume: Volume, *, labels: bool) -> None:
             elif kind == ".tif":
                 tiff.write(fresh, volume)
             else:
-                ome_zarr.write(fresh, volume, labels=labels)
+                ome_zarr.write(fresh, volume, labels=labels, classes=classes)
     except OSError as error:
         raise VolumeError(f"{path}: can't be written, {error.strerror or error}") from error

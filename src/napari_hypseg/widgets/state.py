@@ -13,7 +13,7 @@ from psygnal import Signal
 
 from napari_hypseg.discovery.selection import Selection
 from napari_hypseg.jobs import Job, Progress
-from napari_hypseg.volumes import Volume, write_labels
+from napari_hypseg.volumes import Volume
 
 if TYPE_CHECKING:
     from napari_hypseg.clustering import TreeClustering
@@ -27,6 +27,7 @@ __all__ = [
     "State",
     "discover_job",
     "export_job",
+    "export_levels_job",
     "load_job",
     "reopen_job",
     "save_job",
@@ -295,7 +296,18 @@ def _result_job(session: Session) -> Job[Result]:
 
 def export_job(result: Result, partition: Partition, path: Path) -> Job[Path]:
     """Write the labels of the classes as they are."""
+    from napari_hypseg.discovery import write_partition
+
     yield Progress("writing labels", 0, 0)
-    like: Volume = result.latents.as_volume()
-    write_labels(path, partition.labels(), like)
+    write_partition(path, partition, result.latents.as_volume())
     return path
+
+
+def export_levels_job(
+    result: Result, partition: Partition, ks: Iterable[int], folder: Path, suffix: str
+) -> Job[list[Path]]:
+    """Write the labels at several granularities."""
+    from napari_hypseg.discovery import write_levels_job
+
+    like = result.latents.as_volume()
+    return (yield from write_levels_job(folder, partition, like, list(ks), suffix))
