@@ -29,35 +29,47 @@ from napari_hypseg.volumes import Volume
 
 __all__ = ["METHODS", "ward"]
 
-SIGMA = 1.0
-# On intensities of unit variance. On the toy volumes this is 0.2 in their own units.
-TV_WEIGHT = 0.3
+# Weights are for intensities of unit variance; 0.3 is 0.2 in the toy volumes' own units. The strong
+# ones are for tomograms, whose noise is as large as their contrast.
+SIGMA, STRONG_SIGMA = 1.0, 2.0
+WEIGHT, STRONG_WEIGHT = 0.3, 2.0
 # Beyond, scikit-learn's tree takes too long (12 s for 125,000 voxels), and ours stands for it.
 MOST_VOXELS = 300_000
 
 
-def _gaussian(volume: Volume) -> Features:
-    smooth: Features = gaussian_filter(normalised(volume), SIGMA)
+Smooth = Callable[[Volume], Features]
+Fit = Callable[[Sequence[Volume], Budget], Predict]
+
+
+def _gaussian(sigma: float) -> Smooth:
+    def smooth(volume: Volume) -> Features:
+        smoothed: Features = gaussian_filter(normalised(volume), sigma)
+        return smoothed
+
     return smooth
 
 
-def _total_variation(volume: Volume) -> Features:
-    smooth: Features = denoise_tv_chambolle(normalised(volume), TV_WEIGHT)  # type: ignore[no-untyped-call]
+def _total_variation(weight: float) -> Smooth:
+    def smooth(volume: Volume) -> Features:
+        smoothed: Features = denoise_tv_chambolle(normalised(volume), weight)  # type: ignore[no-untyped-call]
+        return smoothed
+
     return smooth
 
 
-def _kmeans(
-    smooth: Callable[[Volume], Features],
-) -> Callable[[Sequence[Volume], Budget], Predict]:
+def _kmeans(smooth: Smooth) -> Fit:
     def fit(_volumes: Sequence[Volume], budget: Budget) -> Predict:
         return cluster_features(lambda volume: smooth(volume)[..., None], budget.seed)
 
     return fit
 
 
-def _ward(_volumes: Sequence[Volume], _budget: Budget) -> Predict:
-    tree = remember_last(lambda volume: ward(_total_variation(volume)))
-    return lambda volume, k: tree(volume)(k)
+def _ward(smooth: Smooth) -> Fit:
+    def fit(_volumes: Sequence[Volume], _budget: Budget) -> Predict:
+        tree = remember_last(lambda volume: ward(smooth(volume)))
+        return lambda volume, k: tree(volume)(k)
+
+    return fit
 
 
 def ward(voxels: Features) -> Callable[[int], Labels]:
@@ -80,10 +92,25 @@ def ward(voxels: Features) -> Callable[[int], Labels]:
 
 METHODS = (
     Method("kmeans-raw", "k-means, raw intensity", _kmeans(normalised), learns=False),
-    Method("kmeans-gaussian", "k-means after a Gaussian", _kmeans(_gaussian), learns=False),
-    Method("kmeans-tv", "k-means after total variation", _kmeans(_total_variation), learns=False),
+    Method("kmeans-gaussian", "k-means after a Gaussian", _kmeans(_gaussian(SIGMA)), learns=False),
     Method(
-        "ward-tv", "Ward on the voxel graph after total variation", _ward,
-        learns=False, seeded=False,
+        "kmeans-gaussian-strong", "k-means after a strong Gaussian",
+        _kmeans(_gaussian(STRONG_SIGMA)), learns=False,
+    ),
+    Method(
+        "kmeans-tv", "k-means after total variation", _kmeans(_total_variation(WEIGHT)),
+        learns=False,
+    ),
+    Method(
+        "kmeans-tv-strong", "k-means after strong total variation",
+        _kmeans(_total_variation(STRONG_WEIGHT)), learns=False,
+    ),
+    Method(
+        "ward-tv", "Ward on the voxel graph after total variation",
+        _ward(_total_variation(WEIGHT)), learns=False, seeded=False,
+    ),
+    Method(
+        "ward-tv-strong", "Ward on the voxel graph after strong total variation",
+        _ward(_total_variation(STRONG_WEIGHT)), learns=False, seeded=False, heavy=True,
     ),
 )  # fmt: skip
