@@ -71,7 +71,7 @@ def toy(viewer, dock, tmp_path):
 def result(latents_and_tree):
     latents, clustering = latents_and_tree
     cloud, colours = finish(cloud_job(latents)), node_colours(clustering.tree)
-    return Result(latents, clustering, cloud, colours, Tally(clustering, cloud), 1, 1.0)
+    return Result(latents, clustering, cloud, colours, Tally(clustering, cloud), 0.0, 1, 1.0)
 
 
 @pytest.fixture

@@ -350,6 +350,13 @@ class Partition:
         own = tuple(own for own in self.own if own.key != key)
         return replace(self, names=names, own=own, hidden=self.hidden - {key})
 
+    def with_own_of(self, other: Partition) -> Partition:
+        """Take the own classes of another partition of the same voxels in place of the own ones."""
+        names = {key: name for key, name in self.names.items() if key >= 0}
+        names |= {key: name for key, name in other.names.items() if key < 0}
+        hidden = {key for key in self.hidden if key >= 0} | {k for k in other.hidden if k < 0}
+        return replace(self, names=names, hidden=frozenset(hidden), own=other.own)
+
     # -- helpers
 
     def _parts(self, keys: Iterable[int]) -> frozenset[int]:

@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from magicgui.widgets import ComboBox, Container, FloatSpinBox
+from magicgui.widgets import Container, FloatSpinBox
 from qtpy.QtCore import QSignalBlocker, Qt, QTimer
 from qtpy.QtWidgets import QLabel
 from superqt import QLabeledSlider
 
+from napari_hypseg.widgets.class_actions import ClassActions
 from napari_hypseg.widgets.leaves import LeafLayer
-from napari_hypseg.widgets.parts import Step, allow, button, folded, narrow
+from napari_hypseg.widgets.parts import Step, allow, button, combo, folded
 from napari_hypseg.widgets.runner import JobRunner
 from napari_hypseg.widgets.state import FINEST, State
 from napari_hypseg.widgets.table import ClassTable
+from napari_hypseg.widgets.tree_view import TreeView
 
 __all__ = ["GranularityStep"]
 
-# Milliseconds after which a slider counts as resting.
-_REST = 300
+# Milliseconds after which a slider counts as resting, and for which chosen classes stand out.
+_REST, _FLASH = 300, 700
 _TREES = {
     "volume": ("things (tree of the volume)",
                "Which things contain which: only regions that touch merge"),
@@ -41,8 +43,12 @@ class GranularityStep(Step):
 
     Attributes
     ----------
+    kind : QComboBox
+        Which tree.
     form : magicgui Container
-        ``tree``, ``smoothing``.
+        ``smoothing``.
+    tree : TreeView
+    table : ClassTable
     """
 
     def __init__(
@@ -51,46 +57,56 @@ class GranularityStep(Step):
         super().__init__("4  Granularity")
         self._viewer, self._state, self._runner = viewer, state, runner
         self._leaves: LeafLayer | None = None
+        self.kind = combo("Which tree to walk")
+        self.kind.setAccessibleName("Tree")
+        for name, (text, tip) in _TREES.items():
+            self.kind.addItem(text, name)
+            self.kind.setItemData(self.kind.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
         self.slider = QLabeledSlider(Qt.Orientation.Horizontal)
         self.slider.setRange(2, FINEST)
         self.slider.setValue(state.k)
         self.slider.setToolTip("How many classes: drag from coarse to fine")
         self.slider.setAccessibleName("Number of classes")
-        row = self.row(QLabel("Classes"), self.slider)
-        row.setStretch(1, 1)
+        self.tree = TreeView(state)
         self.table = ClassTable(state)
+        self.actions_of = ClassActions(state, self, self.table.edit)
+        made = self.actions_of
+        self.row(QLabel("Tree"), self.kind).setStretch(1, 1)
+        undo, redo = made.button(made.undo), made.button(made.redo)
+        self.row(self.slider, undo, redo).setStretch(0, 1)
+        self.column.addWidget(self.tree)
+        self.row(*map(made.button, made.of_classes()[:-1]))
         self.column.addWidget(self.table, 1)
+        for view in (self.tree, self.table):
+            view.setContextMenuPolicy(Qt.ContextMenuPolicy.ActionsContextMenu)
+            view.addActions(made.of_classes())
         self.cluster = button(
             "Cluster again", "Cluster the mapped voxels with these settings", on_cluster
         )
         self.form = Container(widgets=[
-            ComboBox(name="tree", label="Merge by", tooltip="Things: only regions that touch "
-                     "merge. Kinds: clusters merge wherever they lie",
-                     choices=[(text, name) for name, (text, _) in _TREES.items()]),
             FloatSpinBox(name="smoothing", value=1.0, max=10.0, step=0.25, tooltip="Weight of the "
                          "smoothing before clustering, which keeps edges; 0 for none"),
         ])  # fmt: skip
-        tree = self.form["tree"].native
-        narrow(tree)
-        for index, (_, tip) in enumerate(_TREES.values()):
-            tree.setItemData(index, tip, Qt.ItemDataRole.ToolTipRole)
-        tree.activated.connect(lambda _index: self.cluster.click())
         self.column.addWidget(folded(self.form, self.cluster))
 
         self.rest = QTimer(self)
         self.rest.setSingleShot(True)
         self.rest.setInterval(_REST)
         self.rest.timeout.connect(state.settle)
+        self._flash = QTimer(self)
+        self._flash.setSingleShot(True)
+        self._flash.setInterval(_FLASH)
+        self._flash.timeout.connect(self._on_flashed)
+        self.kind.activated.connect(lambda _index: self.cluster.click())
         self.slider.valueChanged.connect(state.choose)
-        self.table.chosen.connect(self._on_class_chosen)
         state.result_changed.connect(self._on_result)
         state.partition_changed.connect(self._on_partition)
         state.settled.connect(self._on_settled)
+        state.chosen_changed.connect(self._on_chosen)
 
     def settings(self) -> dict[str, Any]:
         """Arguments of a clustering."""
-        given: dict[str, Any] = self.form.asdict()
-        return given
+        return {"tree": self.kind.currentData(), **self.form.asdict()}
 
     @property
     def _shown(self) -> LeafLayer | None:
@@ -106,20 +122,25 @@ class GranularityStep(Step):
             if self._leaves is not None:
                 self._leaves.remove()
             self._leaves = LeafLayer(self._viewer, self._state)
-            self.slider.setRange(2, max(2, result.most))
-            self.slider.setValue(self._state.k)
+            self.kind.setCurrentIndex(self.kind.findData(result.clustering.kind))
+            self.form["smoothing"].value = result.smoothing
+            self._move_slider()
             self.said.emit("")
-        self.table.refresh()
         self.refresh()
 
-    def _on_partition(self) -> None:
-        partition = self._state.partition
-        assert partition is not None  # noqa: S101
-        if self._shown is not None:
-            self._shown.recolour(partition)
+    def _move_slider(self) -> None:
+        """Put the slider where the classes are; splitting and merging goes beyond its ends."""
+        result, k = self._state.result, self._state.k
+        assert result is not None  # noqa: S101
         with QSignalBlocker(self.slider):
-            self.slider.setValue(partition.k)
-        self.table.refresh()
+            self.slider.setRange(min(2, k), max(2, result.most, k))
+            self.slider.setValue(k)
+
+    def _on_partition(self) -> None:
+        assert self._state.partition is not None  # noqa: S101
+        if self._shown is not None:
+            self._shown.recolour(self._state.partition)
+        self._move_slider()
         self.rest.start()
 
     def _on_settled(self) -> None:
@@ -127,9 +148,16 @@ class GranularityStep(Step):
             assert self._state.partition is not None  # noqa: S101
             self._shown.settle(self._state.partition)
 
-    def _on_class_chosen(self, label: int) -> None:
-        if self._shown is not None:
-            self._shown.layer.selected_label = label
+    def _on_chosen(self) -> None:
+        """Let the chosen classes stand out for a moment."""
+        partition, chosen = self._state.partition, self._state.chosen
+        if self._shown is not None and partition is not None and chosen:
+            self._shown.point_out(partition, chosen)
+            self._flash.start()
+
+    def _on_flashed(self) -> None:
+        if self._shown is not None and self._state.partition is not None:
+            self._shown.recolour(self._state.partition)
 
     def refresh(self) -> None:
         """Say how the step stands, and let be pressed what can be."""
@@ -144,6 +172,6 @@ class GranularityStep(Step):
         else:
             self.say("done", "Drag to see more or fewer classes")
         allow(self.cluster, self._runner.wait or ("" if latents is not None else needed))
-        allow(self.form["tree"].native, self._runner.wait)
+        allow(self.kind, self._runner.wait or ("" if latents is not None else needed))
         allow(self.slider, no_result)
         allow(self.table, no_result)

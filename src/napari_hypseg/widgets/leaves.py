@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from napari.utils.colormaps import DirectLabelColormap
 
 from napari_hypseg.discovery import Partition
@@ -13,6 +15,9 @@ from napari_hypseg.widgets.layers import place_of
 from napari_hypseg.widgets.state import State
 
 __all__ = ["LeafLayer"]
+
+# Opacity of classes while others stand out.
+_DIM = 0.15
 
 
 class LeafLayer:
@@ -36,10 +41,11 @@ class LeafLayer:
         partition, latents = state.partition, state.result.latents
         # Leaves and own classes; and whose: other own classes need other values.
         self._values, self._own = partition.values(), partition.own
-        self._exact = True
+        # Labels of the values, where the layer holds labels; None while it holds the values.
+        self._exact: npt.NDArray[np.uint8] | None = partition.value_labels()
         self.layer = viewer.add_labels(
-            relabel(self._values, partition.value_labels()), name=f"{latents.name} classes",
-            opacity=0.6, **place_of(latents.as_volume()),
+            relabel(self._values, self._exact), name=f"{latents.name} classes", opacity=0.6,
+            **place_of(latents.as_volume()),
         )  # fmt: skip
         self._colour(partition.label_colours())
         self._describe(partition)
@@ -49,24 +55,42 @@ class LeafLayer:
         """Whether the layer is still in the viewer, or a person has removed it."""
         return self.layer in self._viewer.layers
 
-    def recolour(self, partition: Partition) -> None:
-        """Show the classes by the colours of the leaves."""
+    def recolour(self, partition: Partition, chosen: Collection[int] = ()) -> None:
+        """Show the classes by their colours, whatever the size.
+
+        Parameters
+        ----------
+        partition : Partition
+        chosen : collection of int
+            Keys of classes that stand out from the others; none of them if there are none.
+        """
+        labels = partition.value_labels()
         if partition.own is not self._own:
             self._values, self._own = partition.values(), partition.own
-            self._exact = True
-        if self._exact:
             self.layer.data = self._values
-            self._exact = False
-        labels = partition.value_labels()
+            self._exact = None
+        elif self._exact is not None and not np.array_equal(labels, self._exact):
+            self.layer.data = self._values
+            self._exact = None
+        colours = partition.label_colours()
+        if chosen:
+            colours[[key not in chosen for key in partition.keys], 3] *= _DIM
         there = labels > 0
-        self._colour(partition.label_colours()[labels[there] - 1])
+        self._colour(colours if self._exact is not None else colours[labels[there] - 1])
 
     def settle(self, partition: Partition) -> None:
         """Show the classes by exact labels, with their names."""
-        self.layer.data = relabel(self._values, partition.value_labels())
-        self._exact = True
-        self._colour(partition.label_colours())
+        if self._exact is None:
+            self._exact = partition.value_labels()
+            self.layer.data = relabel(self._values, self._exact)
+            self._colour(partition.label_colours())
         self._describe(partition)
+
+    def point_out(self, partition: Partition, chosen: Sequence[int]) -> None:
+        """Let classes stand out; of one that napari's tools paint with takes its label."""
+        self.recolour(partition, chosen)
+        if self._exact is not None and len(chosen) == 1:
+            self.layer.selected_label = partition.keys.index(chosen[0]) + 1
 
     def remove(self) -> None:
         """Take the layer out of the viewer, if it is still there."""

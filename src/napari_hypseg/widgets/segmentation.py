@@ -120,6 +120,11 @@ class SegmentationDock(QWidget):
         if session is None:
             return
         settings = {**self.granularity.settings(), "device": self.model.settings()["device"]}
+        known = self.state.known(settings["tree"], settings["smoothing"])
+        if stride is None and known is not None:
+            session.clustering = known.clustering
+            self.state.show(known)
+            return
         title = "clustering" if stride is None else "mapping voxels"
         job = discover_job(session, stride=stride, **settings)
         self.runner.start(title, job, self.state.show)

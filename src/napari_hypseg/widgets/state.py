@@ -53,6 +53,8 @@ class Result:
         sRGB of the nodes of the tree.
     tally : Tally
         Gives the figures of the classes.
+    smoothing : float
+        Weight of the smoothing before clustering.
     stride : int
         Every how many voxels were mapped: more than 1 is a preview.
     seconds : float
@@ -64,6 +66,7 @@ class Result:
     cloud: Cloud
     colours: npt.NDArray[np.float64]
     tally: Tally
+    smoothing: float
     stride: int
     seconds: float
 
@@ -100,6 +103,7 @@ class State:
         self.selection = Selection()
         self.chosen: tuple[int, ...] = ()
         self._history: History | None = None
+        self._kept: dict[Result, History] = {}
         # The granularity to begin with.
         self._k = 6
 
@@ -116,25 +120,36 @@ class State:
     def show(self, result: Result | None, kept: Partition | None = None) -> None:
         """Put another result on show, or none, with the classes that were kept of it.
 
-        Without, classes of a person's own stay if they are of the same voxels.
+        Results of the same latent points stay known, each with its classes; those of a person's
+        own go along to the one on show.
         """
         from napari_hypseg.discovery import History, Partition
 
-        before, last = self.partition, self.result
-        self._k = self.k
+        before, self._k = self.partition, self.k
+        if result is None or (self.result and self.result.latents is not result.latents):
+            before, self._kept = None, {}
         self.result, self._history = result, None
         if result is not None:
-            k = min(self._k, result.most)
-            partition = Partition.of(result.clustering, k, result.colours)
             if kept is not None:
-                partition = kept
-            elif before is not None and last is not None and last.latents is result.latents:
-                for own in before.own:
-                    partition = partition.add_own(own.mask, before.names.get(own.key), own.colour)
-            self._history = History(partition)
+                before, self._kept[result] = None, History(kept)
+            elif result not in self._kept:
+                k = min(self._k, result.most)
+                self._kept[result] = History(Partition.of(result.clustering, k, result.colours))
+            self._history = self._kept[result]
+            if before is not None and before.own is not self._history.now.own:
+                self._history.add(self._history.now.with_own_of(before))
         self.chosen = ()
         self.selection.reset(None if result is None else result.cloud)
         self.result_changed.emit()
+
+    def known(self, tree: Tree, smoothing: float) -> Result | None:
+        """The result of such a clustering of the session's latent points, if there was one."""
+        latents = None if self.session is None else self.session.latents
+        for result in self._kept:
+            settings = result.clustering.kind, result.smoothing
+            if result.latents is latents and settings == (tree, smoothing):
+                return result
+        return None
 
     def choose(self, k: int) -> None:
         """Choose the granularity: all such choices until `settle` are one step to undo."""
@@ -284,14 +299,9 @@ def _result_job(session: Session) -> Job[Result]:
     colours = node_colours(clustering.tree)
     run = session.run
     return Result(
-        latents,
-        clustering,
-        cloud,
-        colours,
-        Tally(clustering, cloud),
-        run["mapping"]["stride"],
-        run["seconds"]["mapping"],
-    )
+        latents, clustering, cloud, colours, Tally(clustering, cloud), smoothing,
+        run["mapping"]["stride"], run["seconds"]["mapping"],
+    )  # fmt: skip
 
 
 def export_job(result: Result, partition: Partition, path: Path) -> Job[Path]:
