@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 import torch
-from numba import njit
+from numba import njit, types
 
 from napari_hypseg.clustering import Clustering, TreeClustering
 from napari_hypseg.discovery.cloud import Cloud
@@ -220,7 +220,11 @@ class Tally:
         return voxels, sampled, distances.reshape(rows, n)
 
 
-@njit(nogil=True, cache=True)
+_READ = types.Array(types.uint8, 1, "C", readonly=True)
+_COUNTS = types.Array(types.int64, 2, "C")
+
+
+@njit(types.void(_READ, _READ, _COUNTS), nogil=True, cache=True)
 def _count_covered(own: Bytes, leaves: Bytes, counts: Counts) -> None:
     for i in range(own.size):
         if own[i]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+from numba import njit, types
 
 from napari_hypseg.clustering import MergeTree, TreeClustering
 from napari_hypseg.discovery.colours import distinct_colour, node_colours
@@ -141,7 +142,7 @@ class Partition:
         """Keys of all classes; entry ``i - 1`` has label i."""
         return self.nodes + tuple(own.key for own in self.own)
 
-    @property
+    @cached_property
     def classes(self) -> list[PartitionClass]:
         """All classes in order of their labels: those of the tree, then the own ones."""
         colours = [tuple(self.colours[node].tolist()) for node in self.nodes]
@@ -184,13 +185,7 @@ class Partition:
 
     def lookup(self) -> Bytes:
         """Label of every leaf, shape (n,); own classes aside."""
-        n = self.tree.n_leaves
-        labels = np.zeros(2 * n - 1, np.uint8)
-        labels[list(self.nodes)] = np.arange(1, self.k + 1)
-        for merge in range(n - 2, -1, -1):
-            if labels[n + merge]:
-                labels[self.tree.merges[merge]] = labels[n + merge]
-        return labels[:n]
+        return self._lookup.copy()
 
     def values(self) -> Bytes:
         """Leaf of each voxel counted from 1, own classes after the leaves, shape (z, y, x).
@@ -359,6 +354,17 @@ class Partition:
 
     # -- helpers
 
+    @cached_property
+    def _lookup(self) -> Bytes:
+        n = self.tree.n_leaves
+        labels = np.zeros(2 * n - 1, np.uint8)
+        labels[list(self.nodes)] = np.arange(1, self.k + 1)
+        merges = self.tree.merges.tolist()
+        for merge in range(n - 2, -1, -1):
+            if labels[n + merge]:
+                labels[merges[merge]] = labels[n + merge]
+        return labels[:n]
+
     def _parts(self, keys: Iterable[int]) -> frozenset[int]:
         """The leaves and own classes that keys consist of."""
         return frozenset().union(
@@ -413,13 +419,19 @@ def _parents(tree: MergeTree) -> npt.NDArray[np.int64]:
     return parents
 
 
-@njit(nogil=True, cache=True)
+# Compiled when this module is loaded: not while a person waits for a click to do something.
+_READ = types.Array(types.uint8, 1, "C", readonly=True)
+_WRITE = types.Array(types.uint8, 1, "C")
+_MASK = types.Array(types.boolean, 1, "C", readonly=True)
+
+
+@njit(types.void(_READ, _READ, _WRITE), nogil=True, cache=True)
 def _look_up(values: Bytes, lookup: Bytes, out: Bytes) -> None:
     for i in range(values.size):
         out[i] = lookup[values[i]]
 
 
-@njit(nogil=True, cache=True)
+@njit(types.void(_WRITE, _MASK, types.uint8), nogil=True, cache=True)
 def _put(volume: Bytes, mask: Mask, value: int) -> None:
     for i in range(mask.size):
         if mask[i]:

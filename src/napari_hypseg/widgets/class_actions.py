@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, Qt
 from qtpy.QtGui import QAction, QKeySequence
 from qtpy.QtWidgets import QInputDialog, QPushButton, QWidget
 
-from napari_hypseg.discovery import Partition
 from napari_hypseg.widgets.state import State
+
+if TYPE_CHECKING:
+    from napari_hypseg.discovery import Partition
 
 __all__ = ["ClassActions"]
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from napari.utils.colormaps import DirectLabelColormap
+from napari.utils.colormaps import CyclicLabelColormap
 
-from napari_hypseg.discovery import Partition
-from napari_hypseg.discovery.partition import relabel
 from napari_hypseg.widgets.layers import place_of
 from napari_hypseg.widgets.state import State
+
+if TYPE_CHECKING:
+    from napari_hypseg.discovery import Partition
 
 __all__ = ["LeafLayer"]
 
@@ -44,7 +45,7 @@ class LeafLayer:
         # Labels of the values, where the layer holds labels; None while it holds the values.
         self._exact: npt.NDArray[np.uint8] | None = partition.value_labels()
         self.layer = viewer.add_labels(
-            relabel(self._values, self._exact), name=f"{latents.name} classes", opacity=0.6,
+            self._labels(self._exact), name=f"{latents.name} classes", opacity=0.6,
             **place_of(latents.as_volume()),
         )  # fmt: skip
         self._colour(partition.label_colours())
@@ -82,7 +83,7 @@ class LeafLayer:
         """Show the classes by exact labels, with their names."""
         if self._exact is None:
             self._exact = partition.value_labels()
-            self.layer.data = relabel(self._values, self._exact)
+            self.layer.data = self._labels(self._exact)
             self._colour(partition.label_colours())
         self._describe(partition)
 
@@ -97,6 +98,11 @@ class LeafLayer:
         if self.is_there:
             self._viewer.layers.remove(self.layer)
 
+    def _labels(self, lookup: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        from napari_hypseg.discovery.partition import relabel
+
+        return relabel(self._values, lookup)
+
     def _describe(self, partition: Partition) -> None:
         """Put the classes' names where napari's status bar finds them."""
         classes = partition.classes
@@ -106,8 +112,9 @@ class LeafLayer:
 
     def _colour(self, colours: Any) -> None:
         """Colours and opacities of the values from 1 on."""
-        table: dict[int | None, Any] = {None: np.zeros(4), 0: np.zeros(4)}
-        table.update(enumerate(colours, start=1))
-        # A new colour map announces a new selected label, which nobody has selected.
+        table = np.zeros((256, 4), np.float32)
+        table[1 : len(colours) + 1] = colours
+        # A new colour map announces a new selected label, which nobody has selected. One colour
+        # for each byte: a DirectLabelColormap takes napari 30 ms each time, and seconds at first.
         with self.layer.events.selected_label.blocker():
-            self.layer.colormap = DirectLabelColormap(color_dict=table)
+            self.layer.colormap = CyclicLabelColormap(colors=table)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QItemSelectionModel, QSignalBlocker, Qt
 from qtpy.QtGui import QColor, QIcon, QPixmap
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem
 
-from napari_hypseg.discovery import Figures, PartitionClass
 from napari_hypseg.widgets.state import State
+
+if TYPE_CHECKING:
+    from napari_hypseg.discovery import Figures, PartitionClass
 
 __all__ = ["ClassTable"]
 

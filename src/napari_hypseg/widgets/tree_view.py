@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QEvent, QPointF, QRectF, QSize, Qt
 from qtpy.QtGui import QColor, QPainter, QPen
 from qtpy.QtWidgets import QSizePolicy, QToolTip, QWidget
 
-from napari_hypseg.discovery import Partition
 from napari_hypseg.widgets.state import FINEST, State
+
+if TYPE_CHECKING:
+    from napari_hypseg.discovery import Partition
 
 __all__ = ["Branch", "TreeView", "branches"]
 
@@ -90,6 +92,8 @@ class TreeView(QWidget):
         super().__init__()
         self._state = state
         self._branches: dict[int, Branch] = {}
+        # Columns and rows of the drawing.
+        self._size = (1, 1)
         self._node: int | None = None
         self.setAccessibleName("Tree of the classes")
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
@@ -106,7 +110,7 @@ class TreeView(QWidget):
         """The node whose branch goes through a place, given in pixels."""
         if not self._branches:
             return None
-        columns, rows = self._size()
+        columns, rows = self._size
         column = min(max(int((x - _MARGIN) / self._width() * columns), 0), columns - 1) + 1
         row = min(max(int((y - _MARGIN) / self._height() * rows), 0), rows - 1)
         for branch in self._branches.values():
@@ -218,17 +222,17 @@ class TreeView(QWidget):
     def _on_partition(self) -> None:
         partition = self._state.partition
         self._branches = {} if partition is None else branches(partition)
+        drawn = self._branches.values()
+        self._size = (
+            max((branch.last for branch in drawn), default=1),
+            max((branch.bottom for branch in drawn), default=1),
+        )
         if self._node not in self._branches:
             self._node = None
         self.update()
 
     def _on_chosen(self) -> None:
         self.update()
-
-    def _size(self) -> tuple[int, int]:
-        """Columns and rows of the drawing."""
-        rows = max(branch.bottom for branch in self._branches.values())
-        return max(branch.last for branch in self._branches.values()), rows
 
     def _width(self) -> float:
         return float(self.width() - 2 * _MARGIN)
@@ -238,15 +242,15 @@ class TreeView(QWidget):
 
     def _x(self, column: float) -> float:
         """Where a column ends."""
-        return _MARGIN + self._width() * column / self._size()[0]
+        return _MARGIN + self._width() * column / self._size[0]
 
     def _y(self, branch: Branch) -> float:
         """The middle of a branch."""
-        return _MARGIN + self._height() * (branch.top + branch.bottom) / 2 / self._size()[1]
+        return _MARGIN + self._height() * (branch.top + branch.bottom) / 2 / self._size[1]
 
     def _room(self, partition: Partition, node: int) -> QRectF:
         """What belongs to a class: from the cut to the right end."""
-        branch, rows = self._branches[node], self._size()[1]
+        branch, rows = self._branches[node], self._size[1]
         cut = min(max(partition.k, branch.first), branch.last) - 0.5
         left, step = self._x(cut), self._height() / rows
         top, bottom = (_MARGIN + step * row for row in (branch.top, branch.bottom))
