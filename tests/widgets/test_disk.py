@@ -43,7 +43,7 @@ def make_result(dim=2, geometry="hyperbolic"):
     clustering = cluster(latents, tree="disk", smoothing=0.0)
     cloud = finish(cloud_job(latents))
     colours = node_colours(clustering.tree)
-    return Result(latents, clustering, cloud, colours, Tally(clustering, cloud), 1, 1.0)
+    return Result(latents, clustering, cloud, colours, Tally(clustering, cloud), 0.0, 1, 1.0)
 
 
 @pytest.fixture

@@ -62,7 +62,7 @@ def test_a_folder_opens_as_it_was_left(qtbot, opened, folder):
     viewer, dock = opened(folder)
     assert layer_of_type(viewer, Image).name == "toy"
     assert dock.volume.folder() == folder
-    assert dock.granularity.form["tree"].value == "disk"
+    assert dock.granularity.kind.currentData() == "disk"
     assert dock.granularity.form["smoothing"].value == 0.5
     assert dock.model.form["seed"].value == 3
     assert dock.model.form["steps"].value == 2

@@ -333,12 +333,19 @@ class Session:
                     store=self.folder / _SMOOTHED,
                 )  # fmt: skip
                 yield from save_clustering_job(path, found, belongs)
-        self.clustering = found
+        self.use_clustering(found, tree=tree, smoothing=smoothing, seed=seed)
+        return found
+
+    def use_clustering(
+        self, clustering: Clustering, *, tree: Kind, smoothing: float, seed: int = 0
+    ) -> None:
+        """Take up clusters that `cluster_job` found before, of the same latent points."""
+        how = {"tree": tree, "smoothing": smoothing, "seed": seed}
+        self.clustering = clustering
         if self.run.get("clustering") != how:
             self.view = {}
         self.run["clustering"] = how
         self.save()
-        return found
 
     def write_job(self, ks: Sequence[int], *, format: Format = "mrc") -> Job[list[Path]]:  # noqa: A002
         """Write the labels at some granularities, the tree, the record and the report.

@@ -71,10 +71,6 @@ class SessionKeeper:
         session, result, partition = found
         dock = self._dock
         dock.model.take(session)
-        if "clustering" in session.run and result is not None:
-            how = session.run["clustering"]
-            dock.granularity.form["tree"].value = how["tree"]
-            dock.granularity.form["smoothing"].value = how["smoothing"]
         window = session.view.get("window", {})
         dock.state.session = session
         dock.state.show(result, partition)

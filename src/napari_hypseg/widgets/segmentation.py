@@ -122,7 +122,8 @@ class SegmentationDock(QWidget):
         settings = {**self.granularity.settings(), "device": self.model.settings()["device"]}
         known = self.state.known(settings["tree"], settings["smoothing"])
         if stride is None and known is not None:
-            session.clustering = known.clustering
+            kind, smoothing = known.clustering.kind, known.smoothing
+            session.use_clustering(known.clustering, tree=kind, smoothing=smoothing)
             self.state.show(known)
             return
         title = "clustering" if stride is None else "mapping voxels"

@@ -299,8 +299,8 @@ def _result_job(session: Session) -> Job[Result]:
     colours = node_colours(clustering.tree)
     run = session.run
     return Result(
-        latents, clustering, cloud, colours, Tally(clustering, cloud), smoothing,
-        run["mapping"]["stride"], run["seconds"]["mapping"],
+        latents, clustering, cloud, colours, Tally(clustering, cloud),
+        run["clustering"]["smoothing"], run["mapping"]["stride"], run["seconds"]["mapping"],
     )  # fmt: skip
 
 
