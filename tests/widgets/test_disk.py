@@ -297,7 +297,7 @@ def test_a_look_at_the_disk_shows_patch_and_reconstruction(qtbot, disk, result):
     voxels = np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)
     volume = Volume(voxels, SIZE, ORIGIN, "lump")
     disk.state.session = SimpleNamespace(
-        model=Model(network, "custom"), volume=volume, latents=result.latents
+        model=Model(network, "custom"), volume=volume, latents=result.latents, clustering=None
     )
     disk.state.result_changed.emit()
     assert disk.glance.isVisibleTo(disk)

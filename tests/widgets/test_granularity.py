@@ -12,7 +12,7 @@ need_gui()
 from napari.layers import Labels  # noqa: E402
 from qtpy.QtCore import QPoint, Qt  # noqa: E402
 from qtpy.QtGui import QHelpEvent  # noqa: E402
-from qtpy.QtWidgets import QApplication, QInputDialog, QToolTip  # noqa: E402
+from qtpy.QtWidgets import QApplication, QInputDialog, QLineEdit, QToolTip  # noqa: E402
 
 from napari_hypseg.clustering import cluster  # noqa: E402
 from napari_hypseg.discovery import Partition, Tally, cloud_job, node_colours  # noqa: E402
@@ -59,6 +59,8 @@ def dock(make_napari_viewer_proxy, qtbot):
 @pytest.fixture
 def step(dock, latents):
     dock.state.show(result_of(latents, "disk"))
+    # Keys count only in the active window, and nobody manages windows here.
+    dock.activateWindow()
     return dock.granularity
 
 
@@ -81,6 +83,11 @@ def click(qtbot, tree, node, button=LEFT, modifier=Qt.KeyboardModifier.NoModifie
 
 def chosen_rows(table):
     return sorted(index.row() for index in table.selectionModel().selectedRows())
+
+
+def editor_of(step):
+    (editor,) = step.table.findChildren(QLineEdit)
+    return editor
 
 
 def settle(qtbot, step):
@@ -212,7 +219,7 @@ def button_of(step, action):
 
 
 def test_split_and_merge(qtbot, step, state, layer):
-    actions, before = step.actions_of, state.partition
+    actions, before = step.class_actions, state.partition
     node = before.nodes[1]
     assert not actions.split.isEnabled()
     assert "Choose a class first" in actions.split.toolTip()
@@ -231,7 +238,7 @@ def test_split_and_merge(qtbot, step, state, layer):
 
 
 def test_hide_only_and_all(qtbot, step, state, layer):
-    actions, nodes = step.actions_of, state.partition.nodes
+    actions, nodes = step.class_actions, state.partition.nodes
     click(qtbot, step.tree, nodes[2])
     step.tree.setFocus()
     qtbot.keyClick(step.tree, Qt.Key.Key_H)
@@ -254,11 +261,11 @@ def test_hide_only_and_all(qtbot, step, state, layer):
 def test_names(qtbot, step, state, layer, monkeypatch):
     node = state.partition.nodes[4]
     click(qtbot, step.tree, node)
-    step.actions_of.name.trigger()
-    editor = QApplication.focusWidget()
+    step.class_actions.name.trigger()
+    editor = editor_of(step)
     qtbot.keyClicks(editor, "spike")
     qtbot.keyClick(editor, Qt.Key.Key_Return)
-    assert state.partition.name(node) == "spike"
+    qtbot.waitUntil(lambda: state.partition.name(node) == "spike")
     assert step.table.item(4, 1).text() == "spike"
     settle(qtbot, step)
     assert layer.features.set_index("index")["class"][5] == "spike"
@@ -266,34 +273,34 @@ def test_names(qtbot, step, state, layer, monkeypatch):
     whole = state.partition.wholes[0]
     click(qtbot, step.tree, whole)
     monkeypatch.setattr(QInputDialog, "getText", lambda *_, **__: ("membranes", True))
-    step.actions_of.name.trigger()
-    step.actions_of.merge.trigger()
+    step.class_actions.name.trigger()
+    step.class_actions.merge.trigger()
     assert [c.name for c in state.partition.classes].count("membranes") == 1
 
 
 def test_letters_typed_into_a_name_are_no_shortcuts(qtbot, step, state):
     node = state.partition.nodes[0]
     click(qtbot, step.tree, node)
-    step.actions_of.name.trigger()
-    editor = QApplication.focusWidget()
+    step.class_actions.name.trigger()
+    editor = editor_of(step)
     for key in (Qt.Key.Key_H, Qt.Key.Key_S, Qt.Key.Key_M, Qt.Key.Key_O, Qt.Key.Key_A):
         qtbot.keyClick(editor, key)
     qtbot.keyClick(editor, Qt.Key.Key_Return)
-    assert state.partition.name(node) == "hsmoa"
+    qtbot.waitUntil(lambda: state.partition.name(node) == "hsmoa")
     assert state.k == 6
     assert not state.partition.hidden
 
 
 def test_undo_and_redo(qtbot, dock, step, state, layer):
     first = state.partition
-    assert not step.actions_of.undo.isEnabled()
+    assert not step.class_actions.undo.isEnabled()
     for k in (7, 8, 9):
         step.slider.setValue(k)
     settle(qtbot, step)
     step.slider.setValue(12)
     settle(qtbot, step)
     click(qtbot, step.tree, state.partition.nodes[0])
-    step.actions_of.hide.trigger()
+    step.class_actions.hide.trigger()
     # From anywhere in the window.
     dock.volume.setFocus()
     alt = Qt.KeyboardModifier.AltModifier
@@ -302,14 +309,14 @@ def test_undo_and_redo(qtbot, dock, step, state, layer):
         assert state.k == k
         assert step.slider.value() == k
     assert state.partition is first
-    assert not step.actions_of.undo.isEnabled()
+    assert not step.class_actions.undo.isEnabled()
     settle(qtbot, step)
     np.testing.assert_array_equal(layer.data, first.labels())
     for _ in range(3):
         qtbot.keyClick(dock, Qt.Key.Key_Z, alt | Qt.KeyboardModifier.ShiftModifier)
     assert state.k == 12
     assert state.partition.hidden
-    assert not step.actions_of.redo.isEnabled()
+    assert not step.class_actions.redo.isEnabled()
 
 
 def test_classes_of_a_persons_own(qtbot, step, state, layer):
@@ -331,7 +338,7 @@ def test_classes_of_a_persons_own(qtbot, step, state, layer):
     np.testing.assert_array_equal(layer.data == 10, mask)
     assert step.table.item(9, 1).text() == "drawn"
     state.highlight([key])
-    step.actions_of.remove.trigger()
+    step.class_actions.remove.trigger()
     assert step.table.rowCount() == 9
     settle(qtbot, step)
     np.testing.assert_array_equal(layer.data, state.partition.labels())
@@ -362,7 +369,7 @@ def test_the_other_tree_and_back(qtbot, dock, step, state, latents):
     assert step.kind.currentData() == "volume"
     assert [c.name for c in state.partition.classes if not c.name.startswith("class")] == ["drawn"]
     state.highlight([-1])
-    step.actions_of.remove.trigger()
+    step.class_actions.remove.trigger()
     state.show(disk)
     assert step.kind.currentData() == "disk"
     names = [c.name for c in state.partition.classes if not c.name.startswith("class")]
@@ -375,7 +382,7 @@ def test_the_other_tree_and_back(qtbot, dock, step, state, latents):
 
 def test_without_a_result_nothing_can_be_done(dock, step, state):
     state.show(None)
-    for action in (*step.actions_of.of_classes(), step.actions_of.undo):
+    for action in (*step.class_actions.of_classes(), step.class_actions.undo):
         assert not action.isEnabled()
         assert "step 3" in action.toolTip()
     assert step.table.rowCount() == 0
@@ -389,6 +396,6 @@ def test_removing_the_layer_is_safe(qtbot, dock, step, state, layer):
     dock.viewer.layers.remove(layer)
     step.slider.setValue(8)
     click(qtbot, step.tree, state.partition.nodes[1])
-    step.actions_of.hide.trigger()
+    step.class_actions.hide.trigger()
     settle(qtbot, step)
     assert step.table.rowCount() == 8

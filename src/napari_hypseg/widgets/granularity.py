@@ -69,8 +69,8 @@ class GranularityStep(Step):
         self.slider.setAccessibleName("Number of classes")
         self.tree = TreeView(state)
         self.table = ClassTable(state)
-        self.actions_of = ClassActions(state, self, self.table.edit)
-        made = self.actions_of
+        self.class_actions = ClassActions(state, self, self.table.edit_name)
+        made = self.class_actions
         self.row(QLabel("Tree"), self.kind).setStretch(1, 1)
         undo, redo = made.button(made.undo), made.button(made.redo)
         self.row(self.slider, undo, redo).setStretch(0, 1)

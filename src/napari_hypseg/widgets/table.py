@@ -69,7 +69,7 @@ class ClassTable(QTableWidget):
                     self._fill(row, shown, figure)
         self._mark()
 
-    def edit(self, key: int) -> None:
+    def edit_name(self, key: int) -> None:
         """Let a person edit the name of a class."""
         assert self._state.partition is not None  # noqa: S101
         item = self.item(self._state.partition.keys.index(key), 1)
