@@ -19,7 +19,6 @@ from qtpy.QtWidgets import (
     QMainWindow,
     QMenu,
     QPushButton,
-    QToolButton,
     QVBoxLayout,
     QWidget,
 )
@@ -57,7 +56,7 @@ _WIDEST = (1 << 24) - 1
 _PAIRS = 6
 _HINT = "Click a point: the voxels nearest to it light up. Click a voxel: its point is shown."
 _KEY = (
-    "Colours, numbers: classes of step 4 · brighter: more voxels · "
+    "Colours, numbers: classes of step 4 · stronger: more voxels · "
     "rings: distance to the centre, the rim is infinitely far"
 )
 _HELP = (
@@ -117,9 +116,7 @@ class DiskDock(QWidget):
         self.lasso = QPushButton("Lasso")
         self.lasso.setCheckable(True)
         self.lasso.setToolTip("Draw around points: their voxels become a class (Ctrl+drag, or L)")
-        self.layers = QToolButton()
-        self.layers.setText("Show as layer")
-        self.layers.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        self.layers = QPushButton("Show as layer")
         self.layers.setToolTip("The same data as image layers: uncertainty, latent coordinates")
         self.layers.setMenu(QMenu(self.layers))
         self.projection = QComboBox()

@@ -55,7 +55,7 @@ class PickLayer:
             self._layer = self._viewer.add_points(
                 selection.voxels, name="nearest on the disk", size=1.2, face_color="white",
                 border_color="black", border_width=0.2, opacity=0.9,
-                canvas_size_limits=_PIXELS, **place,
+                canvas_size_limits=_PIXELS, blending="translucent_no_depth", **place,
             )  # fmt: skip
             # The layer that a person works with stays the one.
             self._viewer.layers.selection.active = active
