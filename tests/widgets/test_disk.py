@@ -357,3 +357,15 @@ def test_a_closed_disk_listens_to_nothing(qtbot, viewer, dock, result):
         dock.state.choose(7)
         dock.state.settled.emit()
         viewer.theme = "light"
+
+
+def test_closing_the_disk_in_the_middle_is_safe(qtbot, viewer, dock, result):
+    dock.state.show(result)
+    _, disk = viewer.window.add_plugin_dock_widget("napari-hypseg", "Poincaré disk")
+    outline = [(0.3, 0.3), (0.6, 0.3), (0.6, 0.6), (0.3, 0.6)]
+    disk._on_lasso(outline)
+    assert dock.runner.title == "lasso"
+    viewer.window.remove_dock_widget(disk)
+    qtbot.wait(20)
+    qtbot.waitUntil(lambda: not dock.runner.title)
+    assert dock.state.partition.own == ()

@@ -57,7 +57,7 @@ _PAIRS = 6
 _HINT = "Click a point: the voxels nearest to it light up. Click a voxel: its point is shown."
 _KEY = (
     "Colours, numbers: classes of step 4 · stronger: more voxels · "
-    "rings: distance to the centre, the rim is infinitely far"
+    "rings: distance to the {middle}, the rim is infinitely far"
 )
 _HELP = (
     "Click: light up the nearest voxels\nDrag or arrow keys: move\nWheel, + or −: zoom\n"
@@ -109,8 +109,8 @@ class DiskDock(QWidget):
         self._on_result()
 
     def _lay_out(self) -> None:
-        self.text, key = QLabel(), QLabel(_KEY)
-        for label in (self.text, key):
+        self.text, self.key = QLabel(), QLabel()
+        for label in (self.text, self.key):
             label.setWordWrap(True)
         self.glance = GlancePanel(self._describe)
         self.lasso = QPushButton("Lasso")
@@ -132,7 +132,7 @@ class DiskDock(QWidget):
         column = QVBoxLayout(side)
         column.setContentsMargins(0, 0, 0, 0)
         column.addLayout(row)
-        for widget in (self.projection, self.glance, self.text, key):
+        for widget in (self.projection, self.glance, self.text, self.key):
             column.addWidget(widget)
         column.addStretch(1)
         self._box = QBoxLayout(QBoxLayout.Direction.TopToBottom, self)
@@ -254,6 +254,9 @@ class DiskDock(QWidget):
         if cloud is not None:
             self.scene.draw_cloud(cloud)
             self._draw_classes()
+        # A principal plane goes through the mean of the points.
+        is_mean = cloud is not None and cloud.projection.chart == "tangent"
+        self.key.setText(_KEY.format(middle="mean" if is_mean else "centre"))
         self.glance.use(self._glances())
         self._on_pick()
 
@@ -327,6 +330,8 @@ class DiskDock(QWidget):
         self.runner.start("lasso", lasso_job(result.latents, cloud, lasso), self._on_held)
 
     def _on_held(self, mask: Any) -> None:
+        if not self._links:
+            return
         self.scene.draw_lasso([])
         if mask.any():
             self.state.add_own(mask)
@@ -346,10 +351,15 @@ class DiskDock(QWidget):
         self.runner.start(volume.name, gather_job(volume), add)
 
     def _leave(self) -> None:
-        """The dock is gone: it listens to nothing any more."""
+        """The dock is gone: it listens to nothing any more, and nobody waits for its jobs.
+
+        No widget is touched here: Qt may have deleted them.
+        """
+        if not self._links:
+            return
         for signal, slot in self._links:
             signal.disconnect(slot)
         self._links = []
         self.viewer.events.theme.disconnect(self._on_theme)
         self.picks.leave()
-        self.glance.use(None)
+        self.glance.leave()

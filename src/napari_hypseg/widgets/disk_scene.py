@@ -128,14 +128,16 @@ class DiskScene:
         self._rim = Line(_CIRCLE, width=1.5, parent=scene)
         self._tree = Line(nothing, connect="segments", width=1.5, parent=self._moved)
         self._distances = Text(" ", font_size=7, bold=True, anchor_x="left", parent=self._moved)
-        self._infinity = Text("∞", pos=(0.72, -0.72), font_size=9, anchor_x="left", parent=scene)
+        self._infinity = Text(
+            "∞", pos=(0.72, -0.72), font_size=9, bold=True, anchor_x="left", parent=scene
+        )
         self._near = Markers(parent=self._moved)
         self._centroids = Markers(parent=self._moved)
         self._labels = Text(" ", font_size=7, bold=True, parent=self._moved)
         self._pick = Markers(parent=self._moved)
         self._lasso = Line(nothing, width=2, parent=scene)
         self._name = Text(
-            "", pos=(8, 10), font_size=8, anchor_x="left", anchor_y="bottom",
+            "", pos=(8, 10), font_size=7, bold=True, anchor_x="left", anchor_y="bottom",
             parent=self.canvas.scene,
         )  # fmt: skip
         drawn = (self._density, self._alone, self._rings, self._rim, self._tree, self._distances,

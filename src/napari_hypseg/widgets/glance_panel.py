@@ -20,7 +20,7 @@ __all__ = ["GlancePanel"]
 _PAUSE, _SIDE = 30, 72
 # Normalised intensities from black to white.
 _WINDOW = 2.5
-_HINT = "Point at the disk: the patch of the nearest voxel, and what the decoder makes of the point"
+_HINT = "Hover over the disk: the patch of the nearest voxel, and its reconstruction"
 
 
 class GlancePanel(QWidget):
@@ -71,6 +71,10 @@ class GlancePanel(QWidget):
         for picture in self.pictures:
             picture.clear()
 
+    def leave(self) -> None:
+        """Show nothing more: the widgets may be gone already."""
+        self._glances = self._place = None
+
     def look(self, place: tuple[float, float]) -> None:
         """Show soon what lies at a place on the disk; only the last of many places counts."""
         self._place = place
@@ -84,7 +88,7 @@ class GlancePanel(QWidget):
         self._place = None
         self._worker = create_worker(glances.at, place, _start_thread=False, _ignore_errors=True)
         self._worker.returned.connect(lambda glance: self._show(glances, glance))
-        self._worker.errored.connect(lambda error: self.text.setText(str(error)))
+        self._worker.errored.connect(lambda error: self._say(glances, error))
         self._worker.finished.connect(self._on_finished)
         self._worker.start()
 
@@ -92,6 +96,10 @@ class GlancePanel(QWidget):
         self._worker = None
         if self._place is not None:
             self._timer.start()
+
+    def _say(self, glances: Glances, error: Exception) -> None:
+        if glances is self._glances:
+            self.text.setText(str(error))
 
     def _show(self, glances: Glances, glance: Glance) -> None:
         if glances is not self._glances:
