@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -63,7 +64,10 @@ class Glances:
 
     @cached_property
     def _normalization(self) -> Normalization:
-        return fit_normalization(self._volume)
+        with warnings.catch_warnings():
+            # What is odd about the volume was said when its voxels were mapped.
+            warnings.simplefilter("ignore")
+            return fit_normalization(self._volume)
 
     def at(self, place: tuple[float, float]) -> Glance:
         """What lies at a place on the disk."""
