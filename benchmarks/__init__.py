@@ -1,1 +1,1 @@
-"""Speed, side by side with a peer in one run; see each module."""
+"""Speed, side by side with peers in one run: `python -m benchmarks --help`."""
