@@ -78,6 +78,16 @@ def disk_drag(case: Case) -> list[float]:
     return timed(lambda i: scene.translate(still.dragged((0.0, 0.0), (0.05 * i, 0.03 * i))))
 
 
+def disk_drag_of_dots(case: Case) -> list[float]:
+    """Every point drawn by itself, up to 100 thousand."""
+    scene = case.disk.scene
+    places = case.result.cloud.places[:100_000]
+    scene._alone.set_data(places, np.full((len(places), 4), 0.5, np.float32))
+    taken = disk_drag(case)
+    case.disk._draw_classes()
+    return taken
+
+
 def disk_recolours(case: Case) -> list[float]:
     return timed(lambda _: case.disk._draw_classes())
 
@@ -121,6 +131,7 @@ ROWS: dict[str, Callable[[Case], list[float]]] = {
     "slider step": slider_step,
     "slider rests": slider_rests,
     "drag of the disk, a frame": disk_drag,
+    "  with 100 thousand dots": disk_drag_of_dots,
     "disk takes new colours": disk_recolours,
     "nearest voxels found": nearest_voxels,
     "click on the disk to highlight": click_to_highlight,

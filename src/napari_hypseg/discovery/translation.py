@@ -30,7 +30,7 @@ class Translation:
     Examples
     --------
     >>> view = Translation((0.5, 0.0))
-    >>> view.apply([[0.5, 0.0], [0.8, 0.0]]).tolist()
+    >>> view.apply([[0.5, 0.0], [0.8, 0.0]]).round(6).tolist()
     [[0.0, 0.0], [0.5, 0.0]]
     """
 
