@@ -115,8 +115,8 @@ def _made(session: Session) -> tuple[Source, dict[str, Any]]:
     """Where the volume is, and how the clusters were made."""
     if session.clustering is None:
         raise ValueError("cluster the latents before asking how they were made")
-    session.save()
     source = session.volume.source
+    # Every step has kept its volume.
     assert source is not None  # noqa: S101
     return source, session.run
 

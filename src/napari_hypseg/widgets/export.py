@@ -60,6 +60,9 @@ class Exports(QWidget):
             action = self.menu.addAction(text)
             action.setToolTip(tip)
             action.triggered.connect(lambda _checked=False, act=on_choice: act())
+            if on_choice == self._save_labels:
+                action.setShortcut("Ctrl+Shift+E")
+                self.addAction(action)
         self.export = button("Export", "Take labels, table, disk or the run itself elsewhere",
                              lambda: None)  # fmt: skip
         self.export.setMenu(self.menu)

@@ -15,6 +15,7 @@ from napari_hypseg.jobs import Job, Progress
 from napari_hypseg.widgets.glimpses import Glimpses
 from napari_hypseg.widgets.parts import LossLine, Step, allow, button, folded, narrow
 from napari_hypseg.widgets.runner import JobRunner
+from napari_hypseg.widgets.settings import read_settings
 from napari_hypseg.widgets.state import State, load_job, save_job, train_job
 from napari_hypseg.widgets.volume_step import VolumeStep
 
@@ -87,6 +88,11 @@ class ModelStep(Step):
             tip = _PRESETS.get(name, "An ablation of the published system")
             self.form["preset"].native.setItemData(index, tip, Qt.ItemDataRole.ToolTipRole)
         self.form["device"].choices = [(text, name) for name, text in devices.items()]
+        asked = read_settings().device
+        # Of several GPUs the first.
+        for name in reversed(list(devices)):
+            if name.split(":")[0] == asked:
+                self.form["device"].value = name
         self.said.emit("")
 
     def settings(self) -> dict[str, Any]:

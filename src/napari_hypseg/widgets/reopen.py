@@ -5,8 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import napari
+from napari.utils.notifications import show_warning
 from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QApplication, QFileDialog
 
+from napari_hypseg.session import read_session
 from napari_hypseg.widgets.layers import SESSION_KEY
 from napari_hypseg.widgets.state import Result, reopen_job
 
@@ -15,7 +19,7 @@ if TYPE_CHECKING:
     from napari_hypseg.session import Session
     from napari_hypseg.widgets.segmentation import SegmentationDock
 
-__all__ = ["SessionKeeper", "take_up_soon"]
+__all__ = ["SessionKeeper", "ask_for_session", "show_export", "take_up_soon"]
 
 # Milliseconds between looks whether the dock is free.
 _WAIT = 50
@@ -33,6 +37,31 @@ def take_up_soon(viewer: Any, folder: Path) -> None:
             dock.sessions.open(layers[-1], folder)
 
     QTimer.singleShot(0, take_up)
+
+
+def ask_for_session(napari_viewer: napari.viewer.Viewer) -> None:
+    """Ask for the folder of a session, and open it."""
+    window = QApplication.activeWindow()
+    folder = QFileDialog.getExistingDirectory(window, "Open the folder of a session")
+    if not folder:
+        return
+    try:
+        read_session(folder)
+    except ValueError as error:
+        show_warning(str(error))
+    else:
+        napari_viewer.open(folder, plugin="napari-hypseg")
+
+
+def show_export(napari_viewer: napari.viewer.Viewer) -> None:
+    """Show what can be exported."""
+    _, dock = napari_viewer.window.add_plugin_dock_widget(
+        "napari-hypseg", "Hyperbolic segmentation"
+    )
+    if dock.exports.export.isEnabled():
+        dock.exports.export.showMenu()
+    else:
+        show_warning(dock.exports.export.toolTip())
 
 
 class SessionKeeper:

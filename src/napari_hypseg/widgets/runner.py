@@ -14,6 +14,7 @@ from napari.utils import cancelable_progress
 from qtpy.QtCore import QObject, Signal
 
 from napari_hypseg.jobs import Job, Progress
+from napari_hypseg.widgets.settings import read_settings
 
 __all__ = ["JobRunner", "time_left"]
 
@@ -45,6 +46,7 @@ class _Run(QObject):
         self.superseded = False
         # Empty until the job has ended by itself: then its result or its failure.
         self.outcome: list[Any] = []
+        self._threads = read_settings().threads
         self._job = job
         # In napari's own window of activities, where it can be cancelled too.
         self._activity = cancelable_progress(desc=title, total=0, gui=True)
@@ -56,7 +58,8 @@ class _Run(QObject):
         import torch
 
         # One processor is left for the window; threads are counted for each thread anew.
-        torch.set_num_threads(min(torch.get_num_threads(), max(1, (os.cpu_count() or 2) - 1)))
+        usual = min(torch.get_num_threads(), max(1, (os.cpu_count() or 2) - 1))
+        torch.set_num_threads(self._threads or usual)
         try:
             while not self.stopping:
                 yield next(self._job)

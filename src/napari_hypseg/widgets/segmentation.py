@@ -14,6 +14,7 @@ from napari_hypseg.widgets.model_step import PREPARING, ModelStep
 from napari_hypseg.widgets.parts import ProgressArea, button
 from napari_hypseg.widgets.reopen import SessionKeeper
 from napari_hypseg.widgets.runner import JobRunner
+from napari_hypseg.widgets.shortcuts import give_keys
 from napari_hypseg.widgets.state import State, discover_job
 from napari_hypseg.widgets.volume_step import VolumeStep
 
@@ -49,6 +50,11 @@ class SegmentationDock(QWidget):
             napari_viewer, self.state, self.runner, lambda: self.discover(None)
         )
         self.exports = Exports(self.state, self.runner, self.volume)
+        give_keys({
+            "Ctrl+Shift+L": self.model.train,
+            "Ctrl+Shift+V": self.map.preview,
+            "Ctrl+Shift+M": self.map.all,
+        })  # fmt: skip
         self._lay_out()
         self._connect()
         self.sessions = SessionKeeper(self)

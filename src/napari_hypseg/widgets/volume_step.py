@@ -28,6 +28,7 @@ from napari_hypseg.widgets.contrast_view import ContrastView
 from napari_hypseg.widgets.layers import volume_of
 from napari_hypseg.widgets.parts import Step, allow, button, combo, folded
 from napari_hypseg.widgets.runner import JobRunner
+from napari_hypseg.widgets.settings import read_settings
 
 __all__ = ["VolumeStep"]
 
@@ -336,12 +337,18 @@ def _is_volume(layer: Any) -> bool:
 
 
 def _default_folder(layer: Image) -> Path:
-    """Beside the layer's file where that can be written, else among temporary files."""
-    path = layer.source.path
+    """Where the settings say; else beside the layer's file, or among temporary files."""
+    path, results = layer.source.path, read_settings().folder
+    if results is not None:
+        return results / f"{_safe(layer.name)}_hypseg"
     if path and os.access(Path(path).parent, os.W_OK):
         return Path(path).with_name(f"{layer.name}_hypseg")
-    safe = "".join(c if c.isalnum() or c in "-_" else "_" for c in layer.name)
-    return Path(tempfile.gettempdir()) / "hypseg" / safe
+    return Path(tempfile.gettempdir()) / "hypseg" / _safe(layer.name)
+
+
+def _safe(name: str) -> str:
+    """A name that every file system takes."""
+    return "".join(c if c.isalnum() or c in "-_" else "_" for c in name)
 
 
 def _place(volume: Volume) -> tuple[Any, ...]:

@@ -1,0 +1,25 @@
+"""Keys for the main actions of the dock: napari 0.9 passes over those of a manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from qtpy.QtGui import QKeySequence
+from qtpy.QtWidgets import QAbstractButton
+
+__all__ = ["give_keys"]
+
+
+def give_keys(keys: Mapping[str, QAbstractButton]) -> None:
+    """Let keys press buttons, and say so in their tooltips.
+
+    Parameters
+    ----------
+    keys : mapping of str to button
+        Such as "Ctrl+Shift+L"; napari itself must not use them.
+    """
+    for key, pushed in keys.items():
+        sequence = QKeySequence(key)
+        pushed.setShortcut(sequence)
+        shown = sequence.toString(QKeySequence.SequenceFormat.NativeText)
+        pushed.setToolTip(f"{pushed.toolTip()} ({shown})")
