@@ -119,9 +119,10 @@ class GranularityStep(Step):
             # The layer belongs to another volume now; it stays in the viewer.
             self._leaves = None
         else:
-            if self._leaves is not None:
-                self._leaves.remove()
-            self._leaves = LeafLayer(self._viewer, self._state)
+            if self._shown is not None:
+                self._shown.show(self._state)
+            else:
+                self._leaves = LeafLayer(self._viewer, self._state)
             self.kind.setCurrentIndex(self.kind.findData(result.clustering.kind))
             self.form["smoothing"].value = result.smoothing
             self._move_slider()

@@ -40,16 +40,30 @@ class LeafLayer:
         assert state.partition is not None  # noqa: S101
         self._viewer = viewer
         partition, latents = state.partition, state.result.latents
-        # Leaves and own classes; and whose: other own classes need other values.
-        self._values, self._own = partition.values(), partition.own
-        # Labels of the values, where the layer holds labels; None while it holds the values.
-        self._exact: npt.NDArray[np.uint8] | None = partition.value_labels()
+        self._take(partition)
         self.layer = viewer.add_labels(
-            self._labels(self._exact), name=f"{latents.name} classes", opacity=0.6,
+            self._labels(), name=f"{latents.name} classes", opacity=0.6,
             **place_of(latents.as_volume()),
         )  # fmt: skip
         self._colour(partition.label_colours())
         self._describe(partition)
+
+    def show(self, state: State) -> None:
+        """Show another result of the same volume: how a person set the layer up stays."""
+        assert state.result is not None  # noqa: S101
+        assert state.partition is not None  # noqa: S101
+        place = place_of(state.result.latents.as_volume())
+        self._take(state.partition)
+        self.layer.data = self._labels()
+        self.layer.scale, self.layer.translate = place["scale"], place["translate"]
+        self._colour(state.partition.label_colours())
+        self._describe(state.partition)
+
+    def _take(self, partition: Partition) -> None:
+        # Leaves and own classes; and whose: other own classes need other values.
+        self._values, self._own = partition.values(), partition.own
+        # Labels of the values, where the layer holds labels; None while it holds the values.
+        self._exact: npt.NDArray[np.uint8] | None = partition.value_labels()
 
     @property
     def is_there(self) -> bool:
@@ -83,7 +97,7 @@ class LeafLayer:
         """Show the classes by exact labels, with their names."""
         if self._exact is None:
             self._exact = partition.value_labels()
-            self.layer.data = self._labels(self._exact)
+            self.layer.data = self._labels()
             self._colour(partition.label_colours())
         self._describe(partition)
 
@@ -93,15 +107,11 @@ class LeafLayer:
         if self._exact is not None and len(chosen) == 1:
             self.layer.selected_label = partition.keys.index(chosen[0]) + 1
 
-    def remove(self) -> None:
-        """Take the layer out of the viewer, if it is still there."""
-        if self.is_there:
-            self._viewer.layers.remove(self.layer)
-
-    def _labels(self, lookup: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    def _labels(self) -> npt.NDArray[np.uint8]:
         from napari_hypseg.discovery.partition import relabel
 
-        return relabel(self._values, lookup)
+        assert self._exact is not None  # noqa: S101
+        return relabel(self._values, self._exact)
 
     def _describe(self, partition: Partition) -> None:
         """Put the classes' names where napari's status bar finds them."""
