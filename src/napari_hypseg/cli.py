@@ -330,6 +330,7 @@ def segment(
     part = _part(box, read)
     session = Session(read, out)
     session.use(trained)
+    _warn_of_shortage(session, part, stride)
     _segment(session, wanted, tree, smoothing, stride, part, label_format, seed, device, as_json)
 
 
@@ -370,6 +371,7 @@ def run(
     read = _cut(read, crop)
     part = _part(box, read)
     session = Session(read, out)
+    _warn_of_shortage(session, part, stride)
     _drive(session.train_job(preset=preset, steps=steps, seed=seed, device=device))
     _segment(session, wanted, tree, smoothing, stride, part, label_format, seed, device, as_json)
 
@@ -378,6 +380,13 @@ def _cut(volume: Volume, text: str | None) -> Volume:
     """The part of a volume that a text asks for, as a volume of its own."""
     box = _part(text, volume)
     return volume if box is None else volume.crop(box)
+
+
+def _warn_of_shortage(session: Session, box: Box | None, stride: int) -> None:
+    """Say what this machine has too little of, before anything long begins."""
+    shortage = session.shortage(box=box, stride=stride)
+    if shortage:
+        warnings.warn(f"{session.volume.name}: {shortage}", stacklevel=2)
 
 
 def _part(text: str | None, volume: Volume) -> Box | None:

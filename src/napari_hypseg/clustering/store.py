@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import zarr
+import zarr.codecs
 
 from napari_hypseg.clustering.cluster import Clustering, FlatClustering, TreeClustering
 from napari_hypseg.clustering.tree import MergeTree
@@ -23,6 +24,8 @@ __all__ = ["open_clustering", "save_clustering_job"]
 FORMAT_VERSION = 1
 # Sides of a chunk of leaves: 2 million voxels, some milliseconds of packing.
 _CHUNK = 128
+# With a checksum, so that damage is found.
+_CODECS = (zarr.codecs.ZstdCodec(level=1), zarr.codecs.Crc32cCodec())
 # What a flat clustering is fitted on.
 _FLAT = ("points", "weights")
 
@@ -46,7 +49,9 @@ def save_clustering_job(
         if isinstance(clustering, TreeClustering):
             leaves = clustering.leaves
             chunks = tuple(min(_CHUNK, n) for n in leaves.shape)
-            array = group.create_array("leaves", shape=leaves.shape, dtype="uint8", chunks=chunks)
+            array = group.create_array(
+                "leaves", shape=leaves.shape, dtype="uint8", chunks=chunks, compressors=_CODECS
+            )
             boxes = _boxes(leaves.shape)
             for done, box in enumerate(boxes):
                 yield Progress("keeping the clusters", done, len(boxes))
@@ -54,7 +59,7 @@ def save_clustering_job(
         else:
             yield Progress("keeping the clusters", 0, 0)
             for name in _FLAT:
-                group.create_array(name, data=getattr(clustering, name))
+                group.create_array(name, data=getattr(clustering, name), compressors=_CODECS)
         group.attrs.update(
             {"hypseg_clusters": FORMAT_VERSION, "belongs": belongs, **clustering.to_dict()}
         )
