@@ -32,14 +32,6 @@ import napari_hypseg.training.train
 import napari_hypseg.volumes.tiff
 from napari_hypseg.model.config import PRESETS, ModelConfig, Preset, TrainingConfig
 
-# Small enough for a run to be all writing; a checkpoint at every step.
-PRESETS["tiny"] = Preset(
-    ModelConfig(channels=(4, 4, 8, 8), planes=8, patch_size=5),
-    TrainingConfig(batch_size=8, min_size=5, max_size=12, learning_rate=3e-3),
-)
-# The room gives its function the module's name.
-sys.modules["napari_hypseg.training.train"]._CHECKPOINT_EVERY = 0.0  # type: ignore[attr-defined]
-
 _CHANGES = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate"}
 
 
@@ -78,6 +70,13 @@ def _run(order: dict[str, Any], said: int, counted: int) -> int:
 
 
 def main() -> None:
+    # Small enough for a run to be all writing; a checkpoint at every step.
+    PRESETS["tiny"] = Preset(
+        ModelConfig(channels=(4, 4, 8, 8), planes=8, patch_size=5),
+        TrainingConfig(batch_size=8, min_size=5, max_size=12, learning_rate=3e-3),
+    )
+    # The room gives its function the module's name.
+    sys.modules["napari_hypseg.training.train"]._CHECKPOINT_EVERY = 0.0  # type: ignore[attr-defined]
     for line in sys.stdin:
         order = json.loads(line)
         began = time.monotonic()
@@ -106,4 +105,5 @@ def main() -> None:
         print(json.dumps(answer), flush=True)
 
 
-main()
+if __name__ == "__main__":
+    main()
