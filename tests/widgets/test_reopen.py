@@ -79,7 +79,7 @@ def test_a_folder_opens_as_it_was_left(qtbot, opened, folder):
     dock.state.settle()
     left = dock.state.partition
     labels = layer_of_type(viewer, Labels)
-    before = labels.data.copy(), labels.colormap.color_dict, labels.features, viewer.dims.point
+    before = labels.data.copy(), labels.colormap.colors.copy(), labels.features, viewer.dims.point
     viewer.close()
 
     viewer, dock = opened(folder)
@@ -87,9 +87,7 @@ def test_a_folder_opens_as_it_was_left(qtbot, opened, folder):
     assert dock.granularity.slider.value() == 7
     labels = layer_of_type(viewer, Labels)
     np.testing.assert_array_equal(labels.data, before[0])
-    assert labels.colormap.color_dict.keys() == before[1].keys()
-    for value, colour in before[1].items():
-        np.testing.assert_allclose(labels.colormap.color_dict[value], colour)
+    np.testing.assert_array_equal(labels.colormap.colors, before[1])
     assert labels.features.equals(before[2])
     np.testing.assert_allclose(labels.scale, SIZE)
     np.testing.assert_allclose(labels.translate, ORIGIN)
