@@ -26,17 +26,24 @@ _WAIT = 50
 
 
 def take_up_soon(viewer: Any, folder: Path) -> None:
-    """Open the dock on the session of a folder, as soon as its layer is in the viewer."""
+    """Open the dock on the session of a folder, once its layer is in the viewer."""
+    inserted = viewer.layers.events.inserted
 
-    def take_up() -> None:
-        layers = [x for x in viewer.layers if x.metadata.get(SESSION_KEY) == str(folder)]
-        if layers:
+    def take_up(layer: Any) -> None:
+        if layer in viewer.layers:
             _, dock = viewer.window.add_plugin_dock_widget(
                 "napari-hypseg", "Hyperbolic segmentation"
             )
-            dock.sessions.open(layers[-1], folder)
+            dock.sessions.open(layer, folder)
 
-    QTimer.singleShot(0, take_up)
+    def on_inserted(event: Any) -> None:
+        layer = event.value
+        if layer.metadata.get(SESSION_KEY) == str(folder):
+            inserted.disconnect(on_inserted)
+            # Not now, while others are still told of the layer.
+            QTimer.singleShot(0, lambda: take_up(layer))
+
+    inserted.connect(on_inserted)
 
 
 def ask_for_session(napari_viewer: napari.viewer.Viewer) -> None:
