@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, Qt
 from qtpy.QtGui import QAction, QKeySequence
-from qtpy.QtWidgets import QInputDialog, QPushButton, QWidget
+from qtpy.QtWidgets import QInputDialog, QPushButton, QSizePolicy, QWidget
 
 from napari_hypseg.widgets.state import State
 
@@ -62,7 +62,8 @@ class ClassActions(QObject):
     def button(self, action: QAction) -> QPushButton:
         """A button for an action, no wider than it must be."""
         made = QPushButton()
-        made.setMinimumWidth(24)
+        made.setMinimumWidth(28)
+        made.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         made.clicked.connect(action.trigger)
 
         def follow() -> None:
