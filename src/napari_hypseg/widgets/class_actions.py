@@ -62,7 +62,6 @@ class ClassActions(QObject):
     def button(self, action: QAction) -> QPushButton:
         """A button for an action, no wider than it must be."""
         made = QPushButton()
-        made.setMinimumWidth(28)
         made.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         made.clicked.connect(action.trigger)
 

@@ -73,6 +73,8 @@ class GranularityStep(Step):
         made = self.class_actions
         self.row(QLabel("Tree"), self.kind).setStretch(1, 1)
         undo, redo = made.button(made.undo), made.button(made.redo)
+        for arrow in (undo, redo):
+            arrow.setFixedWidth(28)
         self.row(self.slider, undo, redo).setStretch(0, 1)
         self.column.addWidget(self.tree)
         self.row(*map(made.button, made.of_classes()[:-1]))
