@@ -1,4 +1,7 @@
-"""Peak memory and time of `segment` by the size of the volume, each in a process of its own."""
+"""Peak memory and time of `segment` by the size of the volume, each in a process of its own.
+
+`python -m benchmarks.growth 250 512 512` does one size, and the time to the first labels.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +9,23 @@ import json
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.measure import Row
-from napari_hypseg.model import VAE, Model, get_preset
-from napari_hypseg.volumes import make_toy
+from napari_hypseg.clustering import cluster
+from napari_hypseg.latents import coarse_to_fine_job
+from napari_hypseg.model import VAE, Model, get_preset, load_model
+from napari_hypseg.volumes import make_toy, read_volume
 from napari_hypseg.volumes.volume import Volume
 from napari_hypseg.volumes.write import write_image
 
 SIDES = (64, 128, 256, 512)
 
 
-def made_up(path: Path, shape: tuple[int, int, int]) -> None:
+def made_up(path: Path, shape: tuple[int, ...]) -> None:
     """A toy cell over and over, with noise, written slice by slice."""
     cell = make_toy("cell").volume.read().astype(np.float32)
     rng = np.random.default_rng(0)
@@ -34,7 +40,7 @@ def made_up(path: Path, shape: tuple[int, int, int]) -> None:
     path.with_suffix(".npy").unlink()
 
 
-def segment(folder: Path, shape: tuple[int, int, int]) -> dict:
+def segment(folder: Path, shape: tuple[int, ...]) -> dict:
     """Run `hypseg segment` on a made up volume with an untrained model."""
     volume, model = folder / "made_up.mrc", folder / "model.hypseg"
     made_up(volume, shape)
@@ -46,6 +52,17 @@ def segment(folder: Path, shape: tuple[int, int, int]) -> dict:
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def first_labels(folder: Path) -> float:
+    """Seconds from opening the volume that `segment` left to labels of the coarsest pass."""
+    began = time.perf_counter()
+    volume = read_volume(folder / "made_up.mrc")
+    for progress in coarse_to_fine_job(load_model(folder / "model.hypseg"), volume):
+        if progress.partial is not None:
+            cluster(progress.partial).labels(6)
+            break
+    return time.perf_counter() - began
 
 
 def run(quick: bool) -> list[Row]:
@@ -62,3 +79,10 @@ def run(quick: bool) -> list[Row]:
     power = np.polyfit(np.log(sizes), np.log(times), 1)[0]
     rows.append(Row("growth", "time grows with voxels to the power of", float(power), ""))
     return rows
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory(dir=".") as place:
+        found = segment(Path(place), tuple(map(int, sys.argv[1:4])))
+        print({**found["seconds"], "peak memory, GB": found["peak_memory_gb"]}, flush=True)
+        print("first labels after", round(first_labels(Path(place)), 1), "s")

@@ -200,7 +200,7 @@ def hyperbolic_kmeans_job(
     inertia, centroids, labels = min(found, key=lambda restart: restart[0])
     if tried_x is not x:
         rounds = range(total, total + _LAST_ROUNDS)
-        job = _lloyd_job(x, w, centroids, rounds, total, curvature)
+        job = _lloyd_job(x, w, centroids, rounds, total, curvature, _SLOW)
         inertia, centroids, labels = yield from job
     yield Progress("k-means", total, total)
     mass = torch.zeros(k, dtype=torch.float64).index_add_(0, labels, w)
