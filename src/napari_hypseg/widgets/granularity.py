@@ -7,7 +7,7 @@ from typing import Any
 
 from magicgui.widgets import Container, FloatSpinBox
 from qtpy.QtCore import QSignalBlocker, Qt, QTimer
-from qtpy.QtWidgets import QLabel
+from qtpy.QtWidgets import QLabel, QToolButton
 from superqt import QLabeledSlider
 
 from napari_hypseg.widgets.class_actions import ClassActions
@@ -72,9 +72,9 @@ class GranularityStep(Step):
         self.class_actions = ClassActions(state, self, self.table.edit_name)
         made = self.class_actions
         self.row(QLabel("Tree"), self.kind).setStretch(1, 1)
-        undo, redo = made.button(made.undo), made.button(made.redo)
-        for arrow in (undo, redo):
-            arrow.setFixedWidth(28)
+        undo, redo = QToolButton(), QToolButton()
+        undo.setDefaultAction(made.undo)
+        redo.setDefaultAction(made.redo)
         self.row(self.slider, undo, redo).setStretch(0, 1)
         self.column.addWidget(self.tree)
         self.row(*map(made.button, made.of_classes()[:-1]))
