@@ -5,8 +5,14 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+import threading
+import time
+from collections.abc import Iterator
 
 import pytest
+
+# Threads of libraries that serve a whole process: zarr's event loop, dask's and torch's pools.
+_SHARED = ("zarr", "asyncio", "ThreadPool", "fsspec", "pytest", "Dummy", "IPython", "tqdm")
 
 
 def need_gui() -> None:
@@ -18,3 +24,31 @@ def need_gui() -> None:
         pytest.skip("neither PyQt6 nor PySide6 is installed", allow_module_level=True)
     if sys.platform.startswith("linux") and not os.environ.get("DISPLAY"):
         pytest.skip("no display: install xvfb and pytest-xvfb", allow_module_level=True)
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """No window, no job and no thread outlives its test."""
+    before = set(threading.enumerate())
+    yield
+    if "qtpy" not in sys.modules:
+        return
+    from qtpy.QtWidgets import QApplication
+    from superqt.utils import WorkerBase
+
+    app = QApplication.instance()
+    if app is None:
+        return
+    patience = time.monotonic() + 10
+
+    def left() -> list[str]:
+        app.processEvents()
+        widgets = [repr(w) for w in QApplication.topLevelWidgets() if w.isVisible()]
+        threads = [
+            t.name for t in set(threading.enumerate()) - before if not t.name.startswith(_SHARED)
+        ]
+        return [*widgets, *map(repr, WorkerBase._worker_set), *threads]
+
+    while left() and time.monotonic() < patience:
+        time.sleep(0.02)
+    assert not left(), f"{request.node.name} leaves {left()}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import time
 
 import numpy as np
@@ -122,6 +123,81 @@ def test_from_a_tomogram_to_saved_labels(qtbot, viewer, dock, toy, tmp_path):
     np.testing.assert_array_equal(saved.read(), labels.data)
     np.testing.assert_allclose(saved.voxel_size, SIZE)
     np.testing.assert_allclose(saved.origin, ORIGIN)
+
+
+def test_a_slice_can_be_looked_at_first(qtbot, viewer, dock, toy):
+    click(qtbot, dock.model.train)
+    idle(qtbot, dock)
+    assert "of disk" in dock.map.status.text()
+    viewer.dims.set_current_step(0, 7)
+    click(qtbot, dock.map.slice)
+    idle(qtbot, dock)
+    assert dock.state.result.latents.shape == (1, 24, 24)
+    assert dock.state.result.latents.origin == (50.0 + 7 * 10.0, -40.0, 30.0)
+    assert "one slice" in dock.map.status.text()
+    assert dock.state.session.latents is None
+
+
+def test_coarse_labels_come_while_all_voxels_are_mapped(qtbot, dock, toy, monkeypatch):
+    # The room has a function of this name too.
+    monkeypatch.setattr(importlib.import_module("napari_hypseg.latents.embed"), "_FEWEST", 1)
+    click(qtbot, dock.model.train)
+    idle(qtbot, dock)
+    shown = []
+
+    def note():
+        if dock.state.result is not None:
+            shown.append(dock.state.result.stride)
+
+    dock.state.result_changed.connect(note)
+    click(qtbot, dock.map.preview)
+    idle(qtbot, dock)
+    click(qtbot, dock.map.all)
+    idle(qtbot, dock)
+    # Nothing coarser than what is on show already.
+    assert shown == [4, 2, 1]
+    assert dock.map.is_whole
+    assert "All voxels are mapped" in dock.map.status.text()
+
+
+def test_what_a_folder_holds_is_shown_again(qtbot, viewer, dock, toy):
+    click(qtbot, dock.model.train)
+    idle(qtbot, dock)
+    click(qtbot, dock.map.all)
+    idle(qtbot, dock)
+    labels = dock.state.result.clustering.labels(5)
+    folder = dock.volume.form["folder"].value
+    fill(dock, "folder", folder + "_other")
+    assert dock.state.session is None
+    fill(dock, "folder", folder)
+    qtbot.waitUntil(lambda: dock.state.result is not None, timeout=60_000)
+    idle(qtbot, dock)
+    np.testing.assert_array_equal(dock.state.result.clustering.labels(5), labels)
+    assert "All voxels are mapped" in dock.map.status.text()
+    # The session of the whole volume is none of a part of it: that begins anew, without a word.
+    fill(dock, "box", "2:20,:,4:")
+    idle(qtbot, dock)
+    assert dock.state.session is None
+    assert dock.progress.text.text() == ""
+
+
+def test_stop_while_mapping_keeps_what_is_mapped(qtbot, dock, toy, monkeypatch):
+    embed = importlib.import_module("napari_hypseg.latents.embed")
+    click(qtbot, dock.model.train)
+    idle(qtbot, dock)
+    compiled = embed.compile_encoder
+
+    def slow(*arguments):
+        encode = compiled(*arguments)
+        return lambda block: (time.sleep(0.2), encode(block))[1]
+
+    monkeypatch.setattr(embed, "compile_encoder", slow)
+    click(qtbot, dock.map.all)
+    qtbot.waitUntil(lambda: " of " in dock.progress.text.text(), timeout=30_000)
+    qtbot.mouseClick(dock.progress.stop, Qt.MouseButton.LeftButton)
+    idle(qtbot, dock)
+    assert "mapping voxels: stopped" in dock.progress.text.text()
+    assert dock.map.all.isEnabled()
 
 
 def test_each_step_says_what_it_waits_for(dock, viewer, tmp_path):
@@ -297,6 +373,23 @@ def test_results_come_on_the_main_thread_and_in_order(qtbot):
         runner.start("more", steps(3), got.append)
     qtbot.waitUntil(lambda: not runner.title)
     assert got == [(3, threading.main_thread())]
+
+
+def test_a_flood_of_reports_drowns_nothing(qtbot, viewer):
+    """napari handles waiting events while it moves its bar: reports must not pile up there."""
+
+    def flood():
+        for i in range(20_000):
+            yield Progress("counting", i, 20_000)
+        return "done"
+
+    runner, got, told = JobRunner(), [], []
+    runner.progressed.connect(lambda progress, _: told.append(progress.done))
+    runner.start("counting", flood(), got.append)
+    qtbot.waitUntil(lambda: not runner.title, timeout=20_000)
+    assert got == ["done"]
+    assert told == sorted(told)
+    assert len(told) < 1000
 
 
 @pytest.mark.parametrize("error", [ValueError("too\nsmall"), RuntimeError("too small")])

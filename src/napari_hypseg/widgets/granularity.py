@@ -67,6 +67,8 @@ class GranularityStep(Step):
         self.slider.setValue(state.k)
         self.slider.setToolTip("How many classes: drag from coarse to fine")
         self.slider.setAccessibleName("Number of classes")
+        # Keys are for the slider inside: the frame around it counts on its own.
+        self.slider.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.tree = TreeView(state)
         self.table = ClassTable(state)
         self.class_actions = ClassActions(state, self, self.table.edit_name)
@@ -170,7 +172,7 @@ class GranularityStep(Step):
         no_result = "" if result is not None else needed
         if result is None:
             self.say("waiting", needed)
-        elif latents is not result.latents:
+        elif session is not None and session.model is not result.model:
             self.say("done", "These are classes of the model before: map voxels anew")
         else:
             self.say("done", "Drag to see more or fewer classes")

@@ -6,9 +6,10 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from napari_hypseg.volumes import Box
 from napari_hypseg.widgets.parts import Step, allow, button
 from napari_hypseg.widgets.runner import JobRunner, time_left
-from napari_hypseg.widgets.state import Result, State
+from napari_hypseg.widgets.state import State
 
 __all__ = ["MapStep"]
 
@@ -16,53 +17,101 @@ _PREVIEW = 4
 
 
 class MapStep(Step):
-    """Map the voxels: a preview first, then all.
+    """Map the voxels: a preview or the slice on show first, then all.
 
     Parameters
     ----------
+    viewer : napari.Viewer
     state : State
     runner : JobRunner
     on_map : callable
-        Gets the stride at which to map the voxels.
+        Gets the stride at which to map the voxels, and the box if it is not all of them.
     """
 
-    def __init__(self, state: State, runner: JobRunner, on_map: Callable[[int], Any]) -> None:
+    def __init__(
+        self, viewer: Any, state: State, runner: JobRunner, on_map: Callable[..., Any]
+    ) -> None:
         super().__init__("3  Map voxels")
-        self._state, self._runner = state, runner
+        self._viewer, self._state, self._runner = viewer, state, runner
         self.preview = button(
             "Preview", "Map every 4th voxel along each axis: 64 times quicker than all",
             lambda: on_map(_PREVIEW),
         )  # fmt: skip
+        self.slice = button(
+            "This slice", "Map every voxel of the slice (z) on show: quick, and as fine as it gets",
+            lambda: on_map(1, self._slice()),
+        )  # fmt: skip
         self.all = button(
-            "Map all voxels", "Map every voxel to its point of the disk", lambda: on_map(1)
+            "Map all voxels", "Map every voxel: coarse labels appear first and become finer; "
+            "stopped, it goes on later where it was",
+            lambda: on_map(1),
+        )  # fmt: skip
+        self.row(self.preview, self.slice, self.all)
+
+    def _slice(self) -> Box:
+        """The slice on show, as a box of the session's volume."""
+        session = self._state.session
+        assert session is not None  # noqa: S101
+        volume = session.volume
+        at = (self._viewer.dims.point[0] - volume.origin[0]) / volume.voxel_size[0]
+        z = min(max(round(at), 0), volume.shape[0] - 1)
+        return slice(z, z + 1), slice(0, volume.shape[1]), slice(0, volume.shape[2])
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether what is on show is of all slices."""
+        session, result = self._state.session, self._state.result
+        return (
+            session is not None
+            and result is not None
+            and result.latents.shape[0] == -(-session.volume.shape[0] // result.stride)
         )
-        self.row(self.preview, self.all)
 
     def refresh(self) -> None:
         """Say how the step stands, and let be pressed what can be."""
-        session = self._state.session
+        session, result = self._state.session, self._state.result
         no_model = "Needs a model: step 2" if session is None or session.model is None else ""
-        if no_model:
+        if session is None or no_model:
             self.say("waiting", no_model)
         elif self._runner.title == "mapping voxels":
             self.say("next", "Mapping and clustering: see below")
-        elif session is None or session.latents is None:
-            self.say("next", "Preview first: it shows in seconds if the model is any good")
+        elif result is not None and result.model is session.model:
+            self.say("done" if result.stride == 1 and self.is_whole else "next", self._describe())
+        elif session.latents is not None:
+            self.say("next", "Mapped, not clustered yet: press Cluster again below")
         else:
-            self.say("done", self._describe(self._state.result))
-        for pushed in (self.preview, self.all):
+            self.say("next", f"Preview first, it takes seconds. {self._needs('')}")
+        for pushed in (self.preview, self.slice, self.all):
             allow(pushed, self._runner.wait or no_model)
 
-    def _describe(self, result: Result | None) -> str:
-        if result is None:
-            return "Mapped, not clustered yet: press Cluster again below"
+    def _describe(self) -> str:
+        session, result = self._state.session, self._state.result
+        assert session is not None  # noqa: S101
+        assert result is not None  # noqa: S101
         # Points that were kept from an earlier run take no time, and say nothing about it.
         timed = result.seconds >= 0.1
-        if result.stride == 1:
+        if result.stride == 1 and self.is_whole:
             return "All voxels are mapped" + (f", in {time_left(result.seconds)}" if timed else "")
+        share = math.prod(session.volume.shape) / math.prod(result.latents.shape)
+        time = f"{time_left(result.seconds * share)}, " if timed else ""
+        what = f"every {result.stride}th voxel" if self.is_whole else "one slice"
+        return f"Preview of {what}. {self._needs(time)}"
+
+    def _needs(self, time: str) -> str:
+        """What all voxels will take, and a warning where there is too little of it."""
+        from napari_hypseg.session.needs import needs_of
+
         session = self._state.session
         assert session is not None  # noqa: S101
-        voxels = math.prod(session.volume.shape)
-        disk = f"{voxels * result.latents.dim * 4 / 1e6:,.0f} MB on disk"
-        time = f"{time_left(result.seconds * result.stride**3)} and " if timed else ""
-        return f"Preview of every {result.stride}th voxel. All {voxels:,} take up to {time}{disk}"
+        assert session.model is not None  # noqa: S101
+        shape = session.volume.shape
+        needs = needs_of(shape, session.model.config.latent_dim, session.folder)
+        shortage = f". ⚠ {needs.shortage.capitalize()}" if needs.shortage else ""
+        return (
+            f"All {math.prod(shape):,} voxels take up to {time}{_size(needs.disk)} of disk and "
+            f"{_size(needs.memory)} of memory{shortage}"
+        )
+
+
+def _size(count: float) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{max(1, round(count / 1e6))} MB"

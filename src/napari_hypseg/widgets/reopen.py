@@ -11,8 +11,9 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication, QFileDialog
 
 from napari_hypseg.session import read_session
+from napari_hypseg.session.files import SESSION_FILE
 from napari_hypseg.widgets.layers import SESSION_KEY
-from napari_hypseg.widgets.state import Result, reopen_job
+from napari_hypseg.widgets.state import Result, find_job, reopen_job
 
 if TYPE_CHECKING:
     from napari_hypseg.discovery import Partition
@@ -81,14 +82,45 @@ class SessionKeeper:
 
     def __init__(self, dock: SegmentationDock) -> None:
         self._dock = dock
+        # Volume and folder that were last looked at, or that will be.
+        self._looked_at: Any = None
+        self._opening = False
+        dock.runner.changed.connect(self.find)
+        dock.volume.edited.connect(self.find)
         dock.state.settled.connect(self.keep)
         dock.state.result_changed.connect(self.keep)
 
     def open(self, layer: Any, folder: Path) -> None:
         """Take up the session of a folder, whose volume a layer shows."""
         dock = self._dock
+        # Not to be found by itself as well.
+        self._opening = True
         dock.volume.take(layer, folder)
+        self._opening = False
+        self._looked_at = self._place()
         self._open_when_free(layer, folder)
+
+    def _place(self) -> Any:
+        volume = self._dock.volume.volume()
+        if volume is None:
+            return None
+        return volume.name, volume.shape, self._dock.volume.folder()
+
+    def find(self) -> None:
+        """Take up what the folder holds already of the volume chosen, looking there once."""
+        dock, place = self._dock, self._place()
+        if self._opening or dock.runner.title or place in (None, self._looked_at):
+            return
+        self._looked_at = place
+        volume, folder = dock.volume.volume(), dock.volume.folder()
+        if dock.state.session is None and volume is not None and (folder / SESSION_FILE).exists():
+            job = find_job(folder, volume)
+            dock.runner.start("opening the session", job, self._on_found)
+
+    def _on_found(self, found: tuple[Session, Result | None, Partition | None] | None) -> None:
+        self._dock.progress.rest("")
+        if found is not None:
+            self._on_opened(found)
 
     def _open_when_free(self, layer: Any, folder: Path) -> None:
         dock = self._dock

@@ -20,6 +20,8 @@ __all__ = ["JobRunner", "time_left"]
 
 # Steps of the bar in napari's window of activities.
 _PARTS = 100
+# Seconds between reports to the window.
+_TELL_EVERY = 0.05
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class _Run(QObject):
         self._threads = read_settings().threads
         self._job = job
         # In napari's own window of activities, where it can be cancelled too.
+        self._showing = False
         self._activity = cancelable_progress(desc=title, total=0, gui=True)
         self.worker = create_worker(self._drive, _start_thread=False)
         self.worker.yielded.connect(self._on_yielded)
@@ -61,8 +64,14 @@ class _Run(QObject):
         usual = min(torch.get_num_threads(), max(1, (os.cpu_count() or 2) - 1))
         torch.set_num_threads(self._threads or usual)
         try:
+            told, stage = 0.0, ""
             while not self.stopping:
-                yield next(self._job)
+                progress = next(self._job)
+                now = time.monotonic()
+                # A window that is told more often than it can draw stands still.
+                if now - told >= _TELL_EVERY or progress.partial or progress.stage != stage:
+                    yield progress
+                    told, stage = time.monotonic(), progress.stage
             # Here and not on the main thread: a training writes down how far it is.
             self._job.close()
         except StopIteration as end:
@@ -77,13 +86,15 @@ class _Run(QObject):
     def _on_yielded(self, progress: Progress) -> None:
         if self._activity.is_canceled:
             self.cancelled.emit()
-        elif progress.total:
+        elif progress.total and not self._showing:
+            # napari handles all waiting events at each change, further reports among them.
+            self._showing = True
             if self._activity.total != _PARTS:
                 self._activity.total = _PARTS
-            # napari handles all waiting events at each change: only of what can be seen.
             gained = round(_PARTS * progress.fraction) - self._activity.n
             if gained:
                 self._activity.update(gained)
+            self._showing = False
         self.progressed.emit(progress)
 
     def _on_finished(self) -> None:

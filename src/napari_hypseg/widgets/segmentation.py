@@ -7,6 +7,7 @@ from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
 from napari_hypseg.jobs import Progress
+from napari_hypseg.volumes import Box
 from napari_hypseg.widgets.export import Exports
 from napari_hypseg.widgets.granularity import GranularityStep
 from napari_hypseg.widgets.map_step import MapStep
@@ -15,7 +16,7 @@ from napari_hypseg.widgets.parts import ProgressArea, button
 from napari_hypseg.widgets.reopen import SessionKeeper
 from napari_hypseg.widgets.runner import JobRunner
 from napari_hypseg.widgets.shortcuts import give_keys
-from napari_hypseg.widgets.state import State, discover_job
+from napari_hypseg.widgets.state import Result, State, discover_job
 from napari_hypseg.widgets.volume_step import VolumeStep
 
 __all__ = ["SegmentationDock"]
@@ -45,7 +46,7 @@ class SegmentationDock(QWidget):
         self.progress = ProgressArea(self.runner.stop)
         self.volume = VolumeStep(napari_viewer, self.runner)
         self.model = ModelStep(self.state, self.runner, self.volume)
-        self.map = MapStep(self.state, self.runner, self.discover)
+        self.map = MapStep(napari_viewer, self.state, self.runner, self.discover)
         self.granularity = GranularityStep(
             napari_viewer, self.state, self.runner, lambda: self.discover(None)
         )
@@ -120,9 +121,9 @@ class SegmentationDock(QWidget):
         self.state.show(None)
         self.model.clear()
 
-    def discover(self, stride: int | None) -> None:
+    def discover(self, stride: int | None, box: Box | None = None) -> None:
         """Map the voxels at a stride, or only cluster them (None), and show the result."""
-        session = self.state.session
+        session, result = self.state.session, self.state.result
         if session is None:
             return
         settings = {**self.granularity.settings(), "device": self.model.settings()["device"]}
@@ -133,7 +134,9 @@ class SegmentationDock(QWidget):
             self.state.show(known)
             return
         title = "clustering" if stride is None else "mapping voxels"
-        job = discover_job(session, stride=stride, **settings)
+        is_whole = result is not None and result.model is session.model and self.map.is_whole
+        shown = result.stride if result is not None and is_whole else None
+        job = discover_job(session, stride=stride, box=box, shown=shown, **settings)
         self.runner.start(title, job, self.state.show)
 
     def show_disk(self) -> None:
@@ -148,6 +151,8 @@ class SegmentationDock(QWidget):
         self.refresh()
 
     def _on_progress(self, progress: Progress, left: str) -> None:
+        if isinstance(progress.partial, Result):
+            self.state.show(progress.partial)
         if not self.runner.stopping:
             self.progress.advance(progress, left)
 

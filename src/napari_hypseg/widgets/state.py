@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,12 +15,13 @@ from psygnal import Signal
 
 from napari_hypseg.discovery.selection import Selection
 from napari_hypseg.jobs import Job, Progress
-from napari_hypseg.volumes import Volume
+from napari_hypseg.volumes import Box, Volume
 
 if TYPE_CHECKING:
     from napari_hypseg.clustering import TreeClustering
     from napari_hypseg.discovery import Cloud, History, Partition, Tally
     from napari_hypseg.latents import Latents
+    from napari_hypseg.model import Model
     from napari_hypseg.session import Session
 
 __all__ = [
@@ -28,6 +31,7 @@ __all__ = [
     "discover_job",
     "export_job",
     "export_levels_job",
+    "find_job",
     "load_job",
     "reopen_job",
     "save_job",
@@ -58,7 +62,9 @@ class Result:
     stride : int
         Every how many voxels were mapped: more than 1 is a preview.
     seconds : float
-        What the mapping took.
+        What the mapping took, with the clustering of its coarser passes.
+    model : Model or None
+        Whose points these are.
     """
 
     latents: Latents
@@ -69,6 +75,7 @@ class Result:
     smoothing: float
     stride: int
     seconds: float
+    model: Model | None = None
 
     @property
     def most(self) -> int:
@@ -261,16 +268,6 @@ def save_job(model: Any, path: Path) -> Job[Path]:
     return path
 
 
-def discover_job(
-    session: Session, *, stride: int | None, tree: Tree, smoothing: float, device: str
-) -> Job[Result]:
-    """Map the voxels at a stride (None: they are mapped), cluster them, gather what is drawn."""
-    if stride is not None:
-        yield from session.map_job(stride=stride, device=device)
-    yield from session.cluster_job(tree=tree, smoothing=smoothing)
-    return (yield from _result_job(session))
-
-
 def reopen_job(
     folder: Path, volume: Volume
 ) -> Job[tuple[Session, Result | None, Partition | None]]:
@@ -287,21 +284,101 @@ def reopen_job(
     return session, result, None if kept is None else replace(kept, colours=result.colours)
 
 
+def find_job(
+    folder: Path, volume: Volume
+) -> Job[tuple[Session, Result | None, Partition | None] | None]:
+    """As `reopen_job`; None if the folder holds the session of another volume."""
+    try:
+        return (yield from reopen_job(folder, volume))
+    except ValueError:
+        return None
+
+
+def discover_job(
+    session: Session, *, stride: int | None, tree: Tree, smoothing: float, device: str,
+    box: Box | None = None, shown: int | None = None,
+) -> Job[Result]:  # fmt: skip
+    """Map the voxels at a stride (None: they are mapped), cluster them, gather what is drawn.
+
+    Parameters
+    ----------
+    box : tuple of slice, optional
+        Only this part, as a quick look that the session does not keep.
+    shown : int, optional
+        Stride of what is on show already: of the coarser passes of a full mapping only those
+        that are finer come as the ``partial`` of a `Progress`, each a `Result`.
+    """
+    from napari_hypseg.clustering import cluster_job
+    from napari_hypseg.latents import embed_job
+
+    model = session.model
+    assert model is not None  # noqa: S101
+    if box is not None:
+        began = time.monotonic()
+        latents = yield from embed_job(model, session.volume, box=box, device=device)
+        seconds = time.monotonic() - began
+        clustering = yield from cluster_job(latents, tree=tree, smoothing=smoothing)
+        return (yield from _gather_job(model, latents, clustering, smoothing, 1, seconds))
+    if stride is not None:
+        job = session.map_job(stride=stride, device=device, coarse_to_fine=stride == 1)
+        yield from _show_passes_job(session, job, shown, tree, smoothing)
+    yield from session.cluster_job(tree=tree, smoothing=smoothing)
+    return (yield from _result_job(session))
+
+
 def _result_job(session: Session) -> Job[Result]:
+    latents, run = session.latents, session.run
+    assert latents is not None  # noqa: S101
+    stride, seconds = run["mapping"]["stride"], run["seconds"]["mapping"]
+    smoothing, clustering = run["clustering"]["smoothing"], session.clustering
+    job = _gather_job(session.model, latents, clustering, smoothing, stride, seconds)
+    return (yield from job)
+
+
+def _show_passes_job(
+    session: Session, mapping: Job[Latents], shown: int | None, tree: Tree, smoothing: float
+) -> Job[Latents]:
+    """A mapping, with a result made of each of its coarser passes."""
+    from napari_hypseg.clustering import cluster_job
+
+    began = time.monotonic()
+    with closing(mapping):
+        while True:
+            try:
+                progress = next(mapping)
+            except StopIteration as end:
+                latents: Latents = end.value
+                return latents
+            coarse: Any = progress.partial
+            yield replace(progress, partial=None)
+            if coarse is None:
+                continue
+            stride = round(coarse.voxel_size[0] / session.volume.voxel_size[0])
+            if shown is None or stride < shown:
+                seconds = time.monotonic() - began
+                clustering = yield from cluster_job(coarse, tree=tree, smoothing=smoothing)
+                job = _gather_job(session.model, coarse, clustering, smoothing, stride, seconds)
+                yield replace(progress, partial=(yield from job))
+
+
+def _gather_job(
+    model: Model | None,
+    latents: Latents,
+    clustering: Any,
+    smoothing: float,
+    stride: int,
+    seconds: float,
+) -> Job[Result]:
+    """All that is drawn of a clustering."""
     from napari_hypseg.clustering import TreeClustering
     from napari_hypseg.discovery import Tally, cloud_job, node_colours
 
-    latents, clustering = session.latents, session.clustering
-    assert latents is not None  # noqa: S101
     assert isinstance(clustering, TreeClustering)  # noqa: S101
     cloud = yield from cloud_job(latents)
     yield Progress("choosing colours", 0, 0)
     colours = node_colours(clustering.tree)
-    run = session.run
-    return Result(
-        latents, clustering, cloud, colours, Tally(clustering, cloud),
-        run["clustering"]["smoothing"], run["mapping"]["stride"], run["seconds"]["mapping"],
-    )  # fmt: skip
+    tally = Tally(clustering, cloud)
+    return Result(latents, clustering, cloud, colours, tally, smoothing, stride, seconds, model)
 
 
 def export_job(result: Result, partition: Partition, path: Path) -> Job[Path]:

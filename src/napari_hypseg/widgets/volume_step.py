@@ -81,6 +81,7 @@ class VolumeStep(Step):
         self._slices_name = QLabel("Slices")
         self.slices = QLabeledRangeSlider(Qt.Orientation.Horizontal)
         self.slices.setEdgeLabelMode(QLabeledRangeSlider.EdgeLabelMode.NoLabel)
+        self.slices.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.slices.setToolTip("First and last slice (z) of the box")
         self.row(self._slices_name, self.slices).setStretch(1, 1)
         self.contrast = ContrastView()
