@@ -180,7 +180,8 @@ def random_result(shape: tuple[int, int, int]) -> Result:
     began = time.perf_counter()
     cloud = finish(cloud_job(latents))
     print(f"{leaves.size:,} points gathered in {time.perf_counter() - began:.1f} s")
-    return Result(latents, clustering, cloud, node_colours(tree), Tally(clustering, cloud), 1, 1.0)
+    tally = Tally(clustering, cloud)
+    return Result(latents, clustering, cloud, node_colours(tree), tally, 0.0, 1, 1.0)
 
 
 def measure(viewer: Any, name: str) -> dict[str, list[float]]:
