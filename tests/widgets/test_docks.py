@@ -14,6 +14,7 @@ need_gui()
 
 from napari.layers import Labels  # noqa: E402
 from qtpy.QtCore import Qt  # noqa: E402
+from qtpy.QtWidgets import QApplication, QMainWindow  # noqa: E402
 
 from napari_hypseg.discovery import Tally, cloud_job, node_colours  # noqa: E402
 from napari_hypseg.jobs import Progress, finish  # noqa: E402
@@ -255,7 +256,7 @@ def test_cancelling_in_the_window_of_activities_stops(qtbot, viewer, dock, toy):
 
     dock.model.form["steps"].value = 100_000
     click(qtbot, dock.model.train)
-    window = viewer.window._qt_window
+    window = dock.window()
     qtbot.waitUntil(lambda: bool(window.findChildren(QtLabeledProgressBar)))
     (bar,) = window.findChildren(QtLabeledProgressBar)
     assert "training" in bar.description_label.text()
@@ -446,3 +447,22 @@ def test_a_name_stays_with_its_branch(shown, result):
         state.choose(k)
         named = [c.key for c in state.partition.classes if c.name == "membrane"]
         assert named == [n for n in state.partition.nodes if n == node]
+
+
+def test_docks_from_the_menu_and_from_a_button_are_the_same(viewer):
+    def trigger(title):
+        (window,) = (w for w in QApplication.topLevelWidgets() if isinstance(w, QMainWindow))
+        plugins = next(a for a in window.menuBar().actions() if a.text() == "&Plugins").menu()
+        ours = next(a for a in plugins.actions() if a.text() == "Hyperbolic segmentation").menu()
+        next(a for a in ours.actions() if a.text().startswith(title)).trigger()
+
+    trigger("Hyperbolic segmentation")
+    (dock,) = viewer.window.dock_widgets.values()
+    dock.show_disk()
+    dock.show_disk()
+    assert len(viewer.window.dock_widgets) == 2
+    disk = list(viewer.window.dock_widgets.values())[1]
+    assert disk.state is dock.state
+    # The menu now hides the disk, and opens no second one.
+    trigger("Poincaré disk")
+    assert len(viewer.window.dock_widgets) == 2

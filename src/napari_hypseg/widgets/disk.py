@@ -38,10 +38,12 @@ from napari_hypseg.discovery import (
 from napari_hypseg.volumes import Volume
 from napari_hypseg.widgets.disk_mouse import DiskMouse
 from napari_hypseg.widgets.disk_scene import DiskScene
+from napari_hypseg.widgets.docks import open_dock
 from napari_hypseg.widgets.glance_panel import GlancePanel
 from napari_hypseg.widgets.layers import gather_job
 from napari_hypseg.widgets.parts import button
 from napari_hypseg.widgets.picks import PickLayer
+from napari_hypseg.widgets.segmentation import SegmentationDock
 from napari_hypseg.widgets.state import State
 
 __all__ = ["DiskDock"]
@@ -78,9 +80,7 @@ class DiskDock(QWidget):
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__()
         self.viewer = napari_viewer
-        _, segmentation = napari_viewer.window.add_plugin_dock_widget(
-            "napari-hypseg", "Hyperbolic segmentation"
-        )
+        segmentation = open_dock(napari_viewer, SegmentationDock, "Hyperbolic segmentation")
         self.state: State = segmentation.state
         self.runner = segmentation.runner
         self.scene = DiskScene()

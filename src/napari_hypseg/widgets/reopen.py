@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QApplication, QFileDialog
 
 from napari_hypseg.session import read_session
 from napari_hypseg.session.files import SESSION_FILE
+from napari_hypseg.widgets.docks import open_dock
 from napari_hypseg.widgets.layers import SESSION_KEY
 from napari_hypseg.widgets.state import Result, find_job, reopen_job
 
@@ -32,10 +33,7 @@ def take_up_soon(viewer: Any, folder: Path) -> None:
 
     def take_up(layer: Any) -> None:
         if layer in viewer.layers:
-            _, dock = viewer.window.add_plugin_dock_widget(
-                "napari-hypseg", "Hyperbolic segmentation"
-            )
-            dock.sessions.open(layer, folder)
+            _segmentation(viewer).sessions.open(layer, folder)
 
     def on_inserted(event: Any) -> None:
         layer = event.value
@@ -63,13 +61,17 @@ def ask_for_session(napari_viewer: napari.viewer.Viewer) -> None:
 
 def show_export(napari_viewer: napari.viewer.Viewer) -> None:
     """Show what can be exported."""
-    _, dock = napari_viewer.window.add_plugin_dock_widget(
-        "napari-hypseg", "Hyperbolic segmentation"
-    )
+    dock = _segmentation(napari_viewer)
     if dock.exports.export.isEnabled():
         dock.exports.export.showMenu()
     else:
         show_warning(dock.exports.export.toolTip())
+
+
+def _segmentation(viewer: Any) -> SegmentationDock:
+    from napari_hypseg.widgets.segmentation import SegmentationDock
+
+    return open_dock(viewer, SegmentationDock, "Hyperbolic segmentation")
 
 
 class SessionKeeper:

@@ -8,6 +8,7 @@ from qtpy.QtWidgets import QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWidge
 
 from napari_hypseg.jobs import Progress
 from napari_hypseg.volumes import Box
+from napari_hypseg.widgets.docks import open_dock
 from napari_hypseg.widgets.export import Exports
 from napari_hypseg.widgets.granularity import GranularityStep
 from napari_hypseg.widgets.map_step import MapStep
@@ -70,11 +71,11 @@ class SegmentationDock(QWidget):
             column.addWidget(step)
         column.addWidget(self.granularity, 1)
         row = QHBoxLayout()
+        row.setContentsMargins(6, 0, 6, 0)
         row.addWidget(self.exports)
         row.addWidget(
             button("Poincaré disk", "Show the voxels' points, linked to the layer", self.show_disk)
         )
-        column.addLayout(row)
         scroll = QScrollArea()
         scroll.setWidget(inner)
         scroll.setWidgetResizable(True)
@@ -82,6 +83,8 @@ class SegmentationDock(QWidget):
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(scroll, 1)
+        # In sight on a small screen too, where the steps are scrolled.
+        outer.addLayout(row)
         outer.addWidget(self.progress)
         self.setMinimumWidth(340)
 
@@ -141,7 +144,9 @@ class SegmentationDock(QWidget):
 
     def show_disk(self) -> None:
         """Show the Poincare disk, linked to this dock."""
-        self.viewer.window.add_plugin_dock_widget("napari-hypseg", "Poincaré disk")
+        from napari_hypseg.widgets.disk import DiskDock
+
+        open_dock(self.viewer, DiskDock, "Poincaré disk")
 
     def _on_runner(self) -> None:
         if self.runner.stopping:
