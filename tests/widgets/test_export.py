@@ -26,7 +26,7 @@ def dock(make_napari_viewer_proxy, qtbot, tmp_path):
     finish(session.cluster_job(tree="disk"))
     viewer = make_napari_viewer_proxy()
     viewer.open(str(tmp_path / "out"), plugin="napari-hypseg")
-    name = "Hyperbolic segmentation (napari-hypseg)"
+    name = "Hyperbolic segmentation (Hyperbolic segmentation)"
     qtbot.waitUntil(lambda: name in viewer.window.dock_widgets, timeout=30_000)
     dock = viewer.window.dock_widgets[name]
     qtbot.waitUntil(lambda: dock.state.result is not None and not dock.runner.title, timeout=60_000)

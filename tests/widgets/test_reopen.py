@@ -39,7 +39,7 @@ def opened(make_napari_viewer_proxy, qtbot):
     def open_folder(folder):
         viewer = make_napari_viewer_proxy()
         viewer.open(str(folder), plugin="napari-hypseg")
-        name = "Hyperbolic segmentation (napari-hypseg)"
+        name = "Hyperbolic segmentation (Hyperbolic segmentation)"
         qtbot.waitUntil(lambda: name in viewer.window.dock_widgets, timeout=30_000)
         dock = viewer.window.dock_widgets[name]
         settle(qtbot, dock)

@@ -46,6 +46,7 @@ def place_of(volume: Volume) -> dict[str, Any]:
         "scale": volume.voxel_size,
         "translate": volume.origin,
         "units": ("angstrom",) * 3,
+        "axis_labels": ("z", "y", "x"),
     }
 
 
