@@ -369,3 +369,23 @@ def test_closing_the_disk_in_the_middle_is_safe(qtbot, viewer, dock, result):
     qtbot.wait(20)
     qtbot.waitUntil(lambda: not dock.runner.title)
     assert dock.state.partition.own == ()
+
+
+def test_an_image_layer_does_not_take_the_place_of_a_result(qtbot, viewer, dock, result):
+    dock.state.show(result)
+    _, disk = viewer.window.add_plugin_dock_widget("napari-hypseg", "Poincaré disk")
+    viewer.add_image(np.zeros(SHAPE, np.float32), name="some image")
+    assert dock.volume.layer.currentIndex() == -1
+    assert dock.state.result is result
+    assert dock.volume.layer.count() == 1
+    disk.layers.menu().actions()[0].trigger()
+    qtbot.waitUntil(lambda: len([a for a in viewer.layers if isinstance(a, Image)]) == 2)
+    # Without a result the image is taken, and never what a dock has made.
+    dock.state.show(None)
+    viewer.layers.remove("some image")
+    assert dock.volume.layer.count() == 1
+    assert dock.volume.volume() is None
+    viewer.add_image(np.zeros(SHAPE, np.float32), name="tomogram")
+    assert dock.volume.layer.currentText() == "tomogram"
+    viewer.layers.remove("tomogram")
+    assert dock.volume.volume() is None

@@ -14,6 +14,7 @@ from qtpy.QtCore import Qt  # noqa: E402
 
 from napari_hypseg.widgets.box_layer import visible_box  # noqa: E402
 from napari_hypseg.widgets.runner import JobRunner  # noqa: E402
+from napari_hypseg.widgets.state import State  # noqa: E402
 from napari_hypseg.widgets.volume_step import VolumeStep  # noqa: E402
 
 SHAPE = (20, 40, 60)
@@ -27,7 +28,7 @@ def viewer(make_napari_viewer_proxy):
 @pytest.fixture
 def step(viewer, qtbot):
     runner = JobRunner()
-    step = VolumeStep(viewer, runner)
+    step = VolumeStep(viewer, State(), runner)
     step.runner = runner
     qtbot.addWidget(step)
     voxels = np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)

@@ -40,7 +40,7 @@ from napari_hypseg.widgets.disk_mouse import DiskMouse
 from napari_hypseg.widgets.disk_scene import DiskScene
 from napari_hypseg.widgets.docks import open_dock
 from napari_hypseg.widgets.glance_panel import GlancePanel
-from napari_hypseg.widgets.layers import gather_job
+from napari_hypseg.widgets.layers import MADE_KEY, gather_job
 from napari_hypseg.widgets.parts import button
 from napari_hypseg.widgets.picks import PickLayer
 from napari_hypseg.widgets.segmentation import SegmentationDock
@@ -346,6 +346,7 @@ class DiskDock(QWidget):
 
         def add(layer: Any) -> None:
             data, keywords, _ = layer
+            keywords["metadata"] = {**keywords.get("metadata", {}), MADE_KEY: True}
             self.viewer.add_image(data, colormap="viridis", **keywords)
 
         self.runner.start(volume.name, gather_job(volume), add)

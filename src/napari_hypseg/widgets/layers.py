@@ -14,7 +14,15 @@ from napari_hypseg.volumes import Volume, VolumeError
 from napari_hypseg.volumes.units import angstroms, in_angstrom
 from napari_hypseg.volumes.volume import slabs
 
-__all__ = ["SESSION_KEY", "LayerData", "gather_job", "layer_of", "place_of", "volume_of"]
+__all__ = [
+    "MADE_KEY",
+    "SESSION_KEY",
+    "LayerData",
+    "gather_job",
+    "layer_of",
+    "place_of",
+    "volume_of",
+]
 
 LayerData = tuple[Any, dict[str, Any], Literal["image", "labels"]]
 
@@ -25,6 +33,8 @@ _SLAB = 1 << 21
 _SOURCE = "napari_hypseg.source"
 #: In the metadata of a layer: the folder of the session that it was opened for.
 SESSION_KEY = "napari_hypseg.session"
+#: In the metadata of a layer: a dock made it, so it is no tomogram to begin with.
+MADE_KEY = "napari_hypseg.made"
 # Planes that are read together of what stays on disk.
 _PLANES = 16
 

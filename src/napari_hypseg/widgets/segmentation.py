@@ -45,7 +45,7 @@ class SegmentationDock(QWidget):
         self.state = State()
         self.runner = JobRunner(self)
         self.progress = ProgressArea(self.runner.stop)
-        self.volume = VolumeStep(napari_viewer, self.runner)
+        self.volume = VolumeStep(napari_viewer, self.state, self.runner)
         self.model = ModelStep(self.state, self.runner, self.volume)
         self.map = MapStep(napari_viewer, self.state, self.runner, self.discover)
         self.granularity = GranularityStep(

@@ -25,10 +25,11 @@ from napari_hypseg.volumes import (
 )
 from napari_hypseg.widgets.box_layer import BoxLayer, visible_box
 from napari_hypseg.widgets.contrast_view import ContrastView
-from napari_hypseg.widgets.layers import volume_of
+from napari_hypseg.widgets.layers import MADE_KEY, volume_of
 from napari_hypseg.widgets.parts import Step, allow, button, combo, folded
 from napari_hypseg.widgets.runner import JobRunner
 from napari_hypseg.widgets.settings import read_settings
+from napari_hypseg.widgets.state import State
 
 __all__ = ["VolumeStep"]
 
@@ -54,9 +55,10 @@ class VolumeStep(Step):
     changed = Signal()
     edited = Signal()
 
-    def __init__(self, viewer: Any, runner: JobRunner) -> None:
+    def __init__(self, viewer: Any, state: State, runner: JobRunner) -> None:
         super().__init__("1  Volume")
         self.viewer = viewer
+        self._state = state
         self._runner = runner
         self.reason = ""
         self._chosen: Image | None = None
@@ -142,7 +144,11 @@ class VolumeStep(Step):
         self.layer.clear()
         for layer in layers:
             self.layer.addItem(layer.name, layer)
-        kept = self._chosen if self._chosen in layers else (layers[-1] if layers else None)
+        kept = self._chosen if self._chosen in layers else None
+        # A result on show without a volume stays until a person chooses one.
+        if kept is None and (self._chosen is not None or self._state.result is None):
+            tomograms = [layer for layer in layers if MADE_KEY not in layer.metadata]
+            kept = tomograms[-1] if tomograms else None
         self.layer.setCurrentIndex(layers.index(kept) if kept is not None else -1)
         self._choose(kept)
 
