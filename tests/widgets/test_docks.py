@@ -466,3 +466,24 @@ def test_docks_from_the_menu_and_from_a_button_are_the_same(viewer):
     # The menu now hides the disk, and opens no second one.
     trigger("Poincaré disk")
     assert len(viewer.window.dock_widgets) == 2
+
+
+@pytest.mark.parametrize("step", ["training", "mapping voxels"])
+def test_closing_napari_in_the_middle_ends_the_job(qtbot, viewer, dock, toy, capsys, step):
+    from superqt.utils import WorkerBase
+
+    if step == "training":
+        dock.model.form["steps"].value = 5000
+        click(qtbot, dock.model.train)
+    else:
+        click(qtbot, dock.model.train)
+        idle(qtbot, dock)
+        click(qtbot, dock.map.all)
+    runner, seen = dock.runner, []
+    runner.progressed.connect(lambda progress, _left: seen.append(progress.stage))
+    qtbot.waitUntil(lambda: bool(seen), timeout=20_000)
+    assert runner.title == step
+    viewer.close()
+    qtbot.waitUntil(lambda: not WorkerBase._worker_set, timeout=20_000)
+    # Exceptions in slots fail the test by themselves (pytest-qt).
+    assert "Traceback" not in capsys.readouterr().err
