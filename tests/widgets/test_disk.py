@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -389,3 +390,13 @@ def test_an_image_layer_does_not_take_the_place_of_a_result(qtbot, viewer, dock,
     assert dock.volume.layer.currentText() == "tomogram"
     viewer.layers.remove("tomogram")
     assert dock.volume.volume() is None
+
+
+@pytest.mark.parametrize(("result", "words"), [(2, "· clicks"), (3, "· the drawing, clicks")],
+                         indirect=["result"])  # fmt: skip
+def test_the_disk_says_when_it_looks_at_a_sample(dock, disk, result, words, monkeypatch):
+    assert "sample" not in disk.key.text()
+    monkeypatch.setattr("napari_hypseg.discovery.cloud._MOST", 100)
+    cloud = finish(cloud_job(result.latents))
+    dock.state.show(replace(result, cloud=cloud))
+    assert f"{words} and hovering: a sample of {len(cloud.points)} voxels" in disk.key.text()

@@ -256,7 +256,8 @@ class DiskDock(QWidget):
             self._draw_classes()
         # A principal plane goes through the mean of the points.
         is_mean = cloud is not None and cloud.projection.chart == "tangent"
-        self.key.setText(_KEY.format(middle="mean" if is_mean else "centre"))
+        key = _KEY.format(middle="mean" if is_mean else "centre")
+        self.key.setText(key if cloud is None else key + _of_sample(cloud))
         self.glance.use(self._glances())
         self._on_pick()
 
@@ -364,3 +365,11 @@ class DiskDock(QWidget):
         self.viewer.events.theme.disconnect(self._on_theme)
         self.picks.leave()
         self.glance.leave()
+
+
+def _of_sample(cloud: Cloud) -> str:
+    """What is seen of a sample of the voxels only; empty if all of them are at hand."""
+    if len(cloud.points) == math.prod(cloud.shape):
+        return ""
+    drawn = "" if cloud.points.shape[1] == 2 else "the drawing, "
+    return f" · {drawn}clicks and hovering: a sample of {len(cloud.points):,} voxels"
