@@ -158,15 +158,23 @@ def walk(path: Path, person: Person, viewer: napari.Viewer) -> None:
     disk = viewer.window.dock_widgets["Poincaré disk (Hyperbolic segmentation)"]
     QTest.qWait(500)
     canvas = disk.scene.canvas.native
-    person.click(canvas, QPoint(round(canvas.width() * 0.45), canvas.height() // 2))
+    tree, node = dock.state.partition.tree, dock.state.partition.nodes[-1]
+    x, y = disk.scene.position_of(*tree.centroids[node, :2])
+    person.click(canvas, QPoint(round(x) + 12, round(y)))
     person.picture("disk")
 
     person.answer("", "Save", "save")
     QTimer.singleShot(400, lambda: person.choose(QApplication.activePopupWidget(), "Save labels…"))
     person.click(dock.exports.export)
     person.wait(lambda: list(path.parent.rglob("*labels*.mrc")) and idle())
-    viewer.dims.ndisplay = 3
-    person.picture("in_3d")
+    table = dock.granularity.table
+    last = table.visualItemRect(table.item(table.rowCount() - 1, 1)).center()
+    QTest.mouseClick(table.viewport(), LEFT, pos=last)
+    person.click(next(b for b in dock.findChildren(QPushButton) if b.text() == "Only"))
+    person.click(viewer.window._qt_viewer.viewerButtons.ndisplayButton)
+    canvas = viewer.window._qt_viewer.canvas.native
+    person.drag(canvas, canvas.rect().center(), canvas.rect().center() + QPoint(90, 40))
+    person.picture("only_one_in_3d")
     print(*(p.name for p in path.parent.rglob("*labels*.mrc")))
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal
 
-from napari_hypseg.volumes import make_toy
+from napari_hypseg.volumes import ToyKind, make_toy
 from napari_hypseg.widgets.layers import LayerData, layer_of
 
-__all__ = ["cell", "irregular", "regular"]
+__all__ = ["cell", "irregular", "regular", "texture"]
 
 
 def regular() -> list[LayerData]:
@@ -21,12 +20,17 @@ def irregular() -> list[LayerData]:
     return _layers("irregular")
 
 
+def texture() -> list[LayerData]:
+    """A toy cell whose parts differ in texture alone."""
+    return _layers("texture")
+
+
 def cell() -> list[LayerData]:
     """A small cell as in a tomogram."""
     return _layers("cell")
 
 
-def _layers(kind: Literal["regular", "irregular", "cell"]) -> list[LayerData]:
+def _layers(kind: ToyKind) -> list[LayerData]:
     """The volume, and hidden below it its truth at three levels, coarse to fine."""
     toy = make_toy(kind)
     truths = [
