@@ -114,15 +114,15 @@ def test_segment_with_the_model_gives_the_same(toy: Path, result: Path, tmp_path
 
 
 def test_view_starts_napari_on_the_folder(result: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from napari_hypseg import cli
+    from napari_hypseg.cli import commands
 
     started: list[list[str]] = []
-    monkeypatch.setattr(cli.subprocess, "call", lambda command: started.append(command) or 0)
-    monkeypatch.setattr(cli, "find_spec", lambda name: None if name == "napari" else 1)
+    monkeypatch.setattr(commands.subprocess, "call", lambda command: started.append(command) or 0)
+    monkeypatch.setattr(commands, "find_spec", lambda name: None if name == "napari" else 1)
     said = hypseg("view", result, code=1).stderr
     assert "pip install 'napari-hypseg[all]'" in said
     assert started == []
-    monkeypatch.setattr(cli, "find_spec", lambda name: 1)
+    monkeypatch.setattr(commands, "find_spec", lambda name: 1)
     hypseg("view", result)
     assert started[0][1:] == ["-m", "napari", "--plugin", "napari-hypseg", str(result.absolute())]
 

@@ -1,0 +1,116 @@
+"""Arguments and options that the commands of `hypseg` share."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = [
+    "AsJson",
+    "BenchmarkData",
+    "BoxText",
+    "Crop",
+    "Dataset",
+    "Device",
+    "Format",
+    "Ks",
+    "LabelFormat",
+    "Level",
+    "Out",
+    "PresetName",
+    "Seed",
+    "Smoothing",
+    "Steps",
+    "Stride",
+    "ToyKind",
+    "Tree",
+    "TreeKind",
+    "VolumePath",
+    "VoxelSize",
+]
+
+
+class ToyKind(StrEnum):
+    """Samples that `hypseg synth` makes."""
+
+    regular = "regular"
+    irregular = "irregular"
+    texture = "texture"
+    cell = "cell"
+
+
+class BenchmarkData(StrEnum):
+    """Data that `hypseg benchmark` knows."""
+
+    toy = "toy"
+    irregular = "irregular"
+    texture = "texture"
+    microtubule = "microtubule"
+    fly = "fly"
+    glioma = "glioma"
+
+
+class TreeKind(StrEnum):
+    """Ways to cluster."""
+
+    volume = "volume"
+    disk = "disk"
+    flat = "flat"
+
+
+class LabelFormat(StrEnum):
+    """Formats of label files."""
+
+    mrc = "mrc"
+    tif = "tif"
+    zarr = "zarr"
+
+
+VolumePath = Annotated[
+    str,
+    typer.Argument(
+        metavar="VOLUME",
+        help="Tomogram: MRC (.mrc .rec .map .st .ali, .gz, .bz2), TIFF, OME-Zarr (folder or URL), "
+        "HDF5, NIfTI.",
+    ),
+]
+Dataset = Annotated[str | None, typer.Option(help="Dataset of an HDF5 file with several.")]
+Level = Annotated[int, typer.Option(min=0, help="Resolution level of an OME-Zarr image.")]
+VoxelSize = Annotated[
+    float | None,
+    typer.Option(help="Voxel size in angstrom, where the file's own is missing or wrong."),
+]
+Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for everything that is made.")]
+PresetName = Annotated[
+    str,
+    typer.Option(help="What to train: default; cihs (the published system), or its ablations."),
+]
+Steps = Annotated[int | None, typer.Option(min=1, help="Training steps; the preset's without.")]
+Seed = Annotated[int, typer.Option(min=0, help="The same seed gives the same result.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
+Ks = Annotated[
+    str, typer.Option("-k", help="Granularities to write: 6, 2,4,8 or 2:12 (both included).")
+]
+Stride = Annotated[int, typer.Option(min=1, help="Map every n-th voxel along each axis.")]
+BoxText = Annotated[
+    str | None, typer.Option("--box", help="Only this part: z0:z1,y0:y1,x0:x1, in voxels.")
+]
+Crop = Annotated[
+    str | None,
+    typer.Option(help="Cut the volume to this part first: what lies beyond is not learnt from."),
+]
+Format = Annotated[LabelFormat, typer.Option("--format", help="Format of the label files.")]
+Tree = Annotated[
+    TreeKind,
+    typer.Option(
+        help="volume: which things contain which (only what touches merges); disk: what kinds of "
+        "thing there are; flat: the papers' separate fit for each k."
+    ),
+]
+Smoothing = Annotated[
+    float, typer.Option(min=0, help="Weight of the latents' edge-preserving smoothing; 0: none.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")]
