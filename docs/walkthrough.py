@@ -159,7 +159,7 @@ def walk(path: Path, person: Person, viewer: napari.Viewer) -> None:
     QTest.qWait(500)
     canvas = disk.scene.canvas.native
     tree, node = dock.state.partition.tree, dock.state.partition.nodes[-1]
-    x, y = disk.scene.position_of(*tree.centroids[node, :2])
+    x, y = disk.scene.position_of(tree.centroids[node])
     person.click(canvas, QPoint(round(x) + 12, round(y)))
     person.picture("disk")
 
