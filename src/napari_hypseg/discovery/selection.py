@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
 from psygnal import Signal
 
-from napari_hypseg.discovery.cloud import Cloud
-from napari_hypseg.discovery.maps import distance_to_centre
+if TYPE_CHECKING:
+    from napari_hypseg.discovery.cloud import Cloud
 
 __all__ = ["Selection"]
 
@@ -60,6 +60,9 @@ class Selection:
         """
         if self.point is None or self._cloud is None:
             return math.nan
+        # Not above: it brings PyTorch and Numba, for which an opening dock would wait.
+        from napari_hypseg.discovery.maps import distance_to_centre
+
         return float(distance_to_centre(self.point, self._cloud.curvature))
 
     def reset(self, cloud: Cloud | None) -> None:
