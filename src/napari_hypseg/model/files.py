@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from napari_hypseg.model.config import ModelConfig
@@ -78,8 +78,10 @@ def save_tensors(
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     try:
         with replacing(path) as fresh:
-            save_file(plain, fresh, {_KEY: text, "checksum": _hash(text, plain)})
-    except SafetensorError as error:
+            # Not save_file: killed in the middle, it leaves a temporary file of its own behind.
+            Path(fresh).write_bytes(save(plain, {_KEY: text, "checksum": _hash(text, plain)}))
+    except (OSError, SafetensorError) as error:
+        # Where a disk is full, the system's own error does not name the file.
         raise OSError(f"{path}: can't write the file: {error}") from None
 
 
