@@ -33,6 +33,34 @@ def test_interval_is_that_of_a_paired_t_test():
     assert (found.volumes, found.seeds) == (9, (1, 1))
 
 
+def test_interval_over_seeds_is_that_of_welch():
+    rng = np.random.default_rng(1)
+    a, b = rng.random((3, 4)), rng.random((5, 4))
+    both = [c for seed, row in enumerate(a) for c in cells("a", row, seed=seed)]
+    both += [c for seed, row in enumerate(b) for c in cells("b", row, seed=seed)]
+    found = answer(both, "a", "b", "level 1", "dice")
+    means = b.mean(axis=1), a.mean(axis=1)
+    expected = stats.ttest_ind(*means, equal_var=False).confidence_interval()
+    assert found.seed_margin == pytest.approx((expected.high - expected.low) / 2)
+    assert found.seeds == (3, 5)
+
+
+def test_interval_over_seeds_against_what_has_none():
+    several = [c for seed, v in enumerate((0.2, 0.3, 0.7)) for c in cells("b", [v, v], seed=seed)]
+    untrained = answer(cells("a", [0.1, 0.1], "untrained") + several, "a", "b", "level 1", "dice")
+    expected = stats.ttest_1samp([0.2, 0.3, 0.7], 0.1).confidence_interval()
+    assert untrained.seed_margin == pytest.approx((expected.high - expected.low) / 2)
+    assert answer(cells("a", [0.1, 0.1]) + several, "a", "b", "level 1", "dice").seed_margin is None
+
+
+def test_what_volumes_agree_on_is_open_where_trainings_do_not():
+    both = [c for seed, v in enumerate((0.0, 0.4)) for c in cells("b", [v, v + 0.01], seed=seed)]
+    both += cells("a", [0.1, 0.1], "untrained")
+    found = answer(both, "a", "b", "level 1", "dice")
+    assert found.difference > found.margin
+    assert found.verdict == "open"
+
+
 @pytest.mark.parametrize(
     ("better", "verdict"),
     [([0.5, 0.6, 0.75], "holds"), ([0.0, 0.1, 0.15], "is reversed"), ([0.1, 0.9, 0.2], "open")],
@@ -59,6 +87,6 @@ def test_claims_are_about_methods_that_exist_and_come_into_the_table(tmp_path):
         (tmp_path / f"cells/{number}.json").write_text(json.dumps(cell))
     write_tables(tmp_path, "toy", METHODS)
     text = (tmp_path / "table.md").read_text()
-    assert "| base < gyroplane | +0.200 ± 0.000, holds | 2 | 1 and 1 |" in text
+    assert "| base < gyroplane | +0.200 ± 0.000 (?), holds | 2 | 1 and 1 |" in text
     assert "| claim | level 1 | volumes | seeds |" in text
     assert "base < triplet" not in text

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 from scipy import stats
 
 __all__ = ["CLAIMS", "Answer", "answer"]
@@ -35,7 +36,10 @@ class Answer:
     difference : float
         Mean over the volumes of the better method's score less that of the lesser.
     margin : float
-        Half the width of the difference's 95 % confidence interval.
+        Half the width of the difference's 95 % confidence interval over volumes (paired t test).
+    seed_margin : float or None
+        The same over seeds, of the means over the volumes (Welch's t test); a method without
+        training that was run once counts as a constant. None if a trained one was run once.
     volumes : int
         Volumes that both methods segmented.
     seeds : tuple of int
@@ -44,13 +48,14 @@ class Answer:
 
     difference: float
     margin: float
+    seed_margin: float | None
     volumes: int
     seeds: tuple[int, int]
 
     @property
     def verdict(self) -> Literal["holds", "is reversed", "open"]:
-        """Whether the interval lies above 0, below it, or holds it."""
-        if abs(self.difference) <= self.margin:
+        """Whether both intervals lie above 0, both below it, or one holds it."""
+        if abs(self.difference) <= max(self.margin, self.seed_margin or 0.0):
             return "open"
         return "holds" if self.difference > 0 else "is reversed"
 
@@ -60,9 +65,9 @@ def answer(
 ) -> Answer | None:
     """Compare two methods on the volumes that both segmented.
 
-    A volume counts once, with its mean over the seeds; the interval is that of Student's t over
-    the paired differences. It tells how far the volumes agree. How far trainings agree it tells
-    only as far as there are seeds.
+    Over volumes, each counts once, with its mean over the seeds, and the differences are paired:
+    this interval tells how far the volumes agree. Over seeds, each counts once, with its mean over
+    the volumes: this one tells how far trainings agree.
 
     Parameters
     ----------
@@ -78,17 +83,55 @@ def answer(
     Answer or None
         None with fewer than two volumes in common.
     """
-    found: list[dict[str, list[float]]] = []
-    for method in (lesser, better):
-        volumes: dict[str, list[float]] = {}
-        for cell in cells:
-            if cell["method"] == method and cell["mode"] != "transductive" and "scores" in cell:
-                volumes.setdefault(cell["volume"], []).append(cell["scores"][question][score])
-        found.append(volumes)
-    common = sorted(set(found[0]) & set(found[1]))
+    found = [_scores(cells, method, question, score) for method in (lesser, better)]
+    common = sorted(set.intersection(*({volume for volume, _ in scores} for scores in found)))
     if len(common) < 2:
         return None
-    gaps = np.array([np.mean(found[1][v]) - np.mean(found[0][v]) for v in common])
-    margin = stats.t.ppf(0.975, len(gaps) - 1) * gaps.std(ddof=1) / np.sqrt(len(gaps))
-    seeds = tuple(min(len(volumes[v]) for v in common) for volumes in found)
-    return Answer(float(gaps.mean()), float(margin), len(gaps), (seeds[0], seeds[1]))
+    of_volumes, of_seeds = [], []
+    for scores in found:
+        every = {seed for _, seed in scores}
+        whole = [seed for seed in sorted(every) if all((v, seed) in scores for v in common)]
+        of_volumes.append([np.mean([s for (v, _), s in scores.items() if v == w]) for w in common])
+        of_seeds.append([float(np.mean([scores[v, seed] for v in common])) for seed in whole])
+    gaps = np.subtract(of_volumes[1], of_volumes[0])
+    unknown = any(
+        len(means) < 2 and _is_trained(cells, method)
+        for means, method in zip(of_seeds, (lesser, better), strict=True)
+    )
+    return Answer(
+        difference=float(gaps.mean()),
+        margin=_half_width(gaps),
+        seed_margin=None if unknown else _half_width(*of_seeds),
+        volumes=len(common),
+        seeds=(len(of_seeds[0]), len(of_seeds[1])),
+    )
+
+
+def _scores(
+    cells: Sequence[dict[str, Any]], method: str, question: str, score: str
+) -> dict[tuple[str, int], float]:
+    """Scores of a method by volume and seed."""
+    return {
+        (cell["volume"], cell["seed"]): cell["scores"][question][score]
+        for cell in cells
+        if cell["method"] == method and cell["mode"] != "transductive" and "scores" in cell
+    }
+
+
+def _is_trained(cells: Sequence[dict[str, Any]], method: str) -> bool:
+    return any(cell["method"] == method and cell["mode"] == "inductive" for cell in cells)
+
+
+def _half_width(*samples: Sequence[float] | npt.NDArray[np.float64]) -> float:
+    """Half of the 95 % interval of a mean, or of a difference of means (Welch's t).
+
+    A sample of one value is a constant.
+    """
+    many = [sample for sample in samples if len(sample) > 1]
+    errors = np.array([np.var(sample, ddof=1) / len(sample) for sample in many])
+    if not errors.sum():
+        return 0.0
+    freedom = errors.sum() ** 2 / sum(
+        e**2 / (len(s) - 1) for e, s in zip(errors, many, strict=True)
+    )
+    return float(stats.t.ppf(0.975, freedom) * np.sqrt(errors.sum()))

@@ -150,14 +150,19 @@ def _claims(cells: Sequence[Cell]) -> list[str]:
         answers = [answer(known, lesser, better, question, "dice") for question in questions]
         found = [a for a in answers if a is not None]
         if found:
-            figures = [f"{a.difference:+.3f} ± {a.margin:.3f}, {a.verdict}" for a in found]
+            figures = [
+                f"{a.difference:+.3f} ± {a.margin:.3f} "
+                f"({'?' if a.seed_margin is None else f'{a.seed_margin:.3f}'}), {a.verdict}"
+                for a in found
+            ]
             seeds = " and ".join(map(str, found[0].seeds))
             lines.append(f"| {title} | {' | '.join(figures)} | {found[0].volumes} | {seeds} |")
     if not lines:
         return []
     return [
         "", "## Does it hold?", "",
-        "Difference in Dice (all classes), right less left, with its 95 % interval over volumes.",
+        "Difference in Dice (all classes), right less left, with its 95 % interval over volumes "
+        "and, in brackets, over seeds (? with one training only).",
         "",
         f"| claim | {' | '.join(questions)} | volumes | seeds |",
         "|---" * (len(questions) + 3) + "|", *lines,

@@ -111,6 +111,6 @@ METHODS = (
     ),
     Method(
         "ward-tv-strong", "Ward on the voxel graph after strong total variation",
-        _ward(_total_variation(STRONG_WEIGHT)), learns=False, seeded=False, heavy=True,
+        _ward(_total_variation(STRONG_WEIGHT)), learns=False, seeded=False,
     ),
 )  # fmt: skip
