@@ -106,9 +106,14 @@ def test_a_full_run_tells_inductive_and_transductive_apart(calls, tmp_path, monk
     monkeypatch.setattr(
         samples, "toy_seeds", lambda split: range(3) if split == "train" else [7, 8]
     )
-    finish(benchmark_job("toy", tmp_path, methods=["oracle"]))
+    finish(benchmark_job("toy", tmp_path, methods=["oracle", "nothing", "slow"]))
     fits = [call[2] for call in calls if call[0] == "fit"]
-    assert fits == [[f"toy-regular-{s}" for s in range(3)], ["toy-regular-7"], ["toy-regular-8"]]
+    # Both methods on the training volumes, then both on each volume itself.
+    assert fits == [[f"toy-regular-{s}" for s in range(3)]] * 2 + [
+        ["toy-regular-7"], ["toy-regular-8"],
+    ] * 2  # fmt: skip
+    modes = [path.name.split("-")[0] for path in sorted(tmp_path.glob("toy/full/cells/*.json"))]
+    assert modes == ["inductive"] * 4 + ["transductive"] * 4 + ["untrained"] * 2
 
 
 def test_mean_and_deviation_are_those_of_the_seeds(tmp_path):

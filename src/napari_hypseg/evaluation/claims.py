@@ -19,6 +19,8 @@ CLAIMS = (
     ("base < gyroplane", "cihs-base", "cihs-gyroconv"),
     ("base < triplet", "cihs-base", "cihs-triplet"),
     ("gyroplane < gyroplane and triplet", "cihs-gyroconv", "cihs"),
+    ("base < gyroplane and triplet", "cihs-base", "cihs"),
+    ("Euclidean triplet < gyroplane and triplet", "cihs-euclidean-triplet", "cihs"),
     ("k-means of smoothed intensity < CIHS", "kmeans-gaussian", "cihs"),
     ("k-means after total variation < CIHS", "kmeans-tv", "cihs"),
     ("Ward after total variation < CIHS", "ward-tv", "cihs"),
