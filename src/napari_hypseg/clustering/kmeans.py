@@ -18,14 +18,23 @@ from napari_hypseg.training.devices import match_numba_threads
 
 __all__ = ["KMeans", "count_distinct", "hyperbolic_kmeans", "hyperbolic_kmeans_job", "nearest"]
 
-# In the plane, restarts on so many points are tried on a grid's cells, where one cluster has at
-# least so many of them, until a round lowers the inertia by less than this fraction; the best is
-# refined with all points for so many rounds.
-_MANY = 50_000
-_GRID = 256
+# More points of the plane than this are stood for by the cells of two quadtrees, in each of which
+# no cell holds more than such a part of the inertia: about a thousand cells, and ten times as many
+# (a level needs so many a cluster). On the first, so many times as many starts are tried for a few
+# rounds, then the best of them until a round lowers the inertia by less than a fraction; the best
+# one is refined in the same way on the second, and for one round on all points.
+_MANY = 20_000
+_CELLS = (2e7, 3e5)
 _FULL = 20
-_SLOW = 3e-5
-_LAST_ROUNDS = 2
+_SIDE = 512
+_MORE, _HEAT = 8, 8
+_SLOW = 1e-6
+_LAST_ROUNDS = 1
+# There a round goes so many times as far as to the means: any factor below 2 lowers the inertia,
+# and this one needs fewer rounds and finds better ends. It nears the point of rest more slowly.
+_FARTHER = 1.8
+# Points in a row for one thread.
+_BLOCK = 4096
 # Centroids that move less have come to rest.
 _STILL = 1e-12
 
@@ -72,34 +81,30 @@ def nearest(points: Tensor, centroids: Tensor, *, curvature: float | None = 1.0)
     """
     match_numba_threads()
     scale = 1 / (1 - (curvature or 0.0) * centroids.square().sum(1))
-    coordinates = centroids.T.contiguous()
     return torch.from_numpy(
-        _nearest(points.contiguous().numpy(), coordinates.numpy(), scale.numpy())
+        _nearest(points.contiguous().numpy(), centroids.contiguous().numpy(), scale.numpy())
     )
 
 
 @njit(parallel=True, nogil=True, cache=True)
 def _nearest(
     points: npt.NDArray[np.floating],
-    coordinates: npt.NDArray[np.float64],
+    centroids: npt.NDArray[np.float64],
     scale: npt.NDArray[np.float64],
 ) -> npt.NDArray[np.int64]:
-    n, (d, k) = len(points), coordinates.shape
+    (n, d), k = points.shape, len(centroids)
     found = np.empty(n, np.int64)
-    for block in prange((n + 255) // 256):
-        score = np.empty(k)
-        for i in range(256 * block, min(256 * block + 256, n)):
-            score[:] = 0.0
-            for j in range(d):
-                for c in range(k):
-                    gap = points[i, j] - coordinates[j, c]
-                    score[c] += gap * gap
-            least = 0
-            for c in range(k):
-                score[c] *= scale[c]
-                if score[c] < score[least]:
-                    least = c
-            found[i] = least
+    for block in prange((n + _BLOCK - 1) // _BLOCK):
+        for i in range(_BLOCK * block, min(_BLOCK * block + _BLOCK, n)):
+            own, score = 0, np.inf
+            for j in range(k):
+                square = 0.0
+                for a in range(d):
+                    square += (points[i, a] - centroids[j, a]) ** 2
+                square *= scale[j]
+                if square < score:
+                    own, score = j, square
+            found[i] = own
     return found
 
 
@@ -117,8 +122,9 @@ def hyperbolic_kmeans(
 
     Starts are drawn as in k-means++, by squared distance; a cluster that loses all its points is
     put on the point that is worst off. The computation is in float64. A round assigns the points
-    and takes one of Lou's steps towards the means; the rounds end when both are at rest. More than
-    50,000 points of the plane are binned for the restarts; the best one goes on with all points.
+    and takes one of Lou's steps towards the means; the rounds end when the means are at rest. More
+    than 20,000 points of the plane are binned for the restarts, of which there are eight times as
+    many at first; the best one goes on with all points.
 
     Parameters
     ----------
@@ -181,42 +187,78 @@ def hyperbolic_kmeans_job(
     if weights is not None:
         w = torch.tensor(np.asarray(weights), dtype=torch.float64)
     _check(x, w, k, min(n_init, max_iter), curvature)
+    levels = _levels(x, w, k, curvature)
+    binned = len(levels) > 1
+    starts, total = n_init * (_MORE if binned else 1), k + max_iter
     generator = torch.Generator().manual_seed(seed)
-    total = n_init * max_iter
-    tried_x, tried_w = x, w
-    if x.shape[1] == 2 and len(x) > _MANY:
-        cells_x, cells_w = _binned(x, w)
-        if len(cells_x) >= _FULL * k:
-            tried_x, tried_w = cells_x, cells_w
-    found = []
-    for done in range(0, total, max_iter):
-        progress = Progress("k-means", done, total)
-        start = yield from _draw_job(tried_x, tried_w, k, generator, progress, curvature)
-        rounds = range(done, done + max_iter)
-        job = _lloyd_job(
-            tried_x, tried_w, start, rounds, total, curvature, 0.0 if tried_x is x else _SLOW
-        )
-        found.append((yield from job))
-    inertia, centroids, labels = min(found, key=lambda restart: restart[0])
-    if tried_x is not x:
-        rounds = range(total, total + _LAST_ROUNDS)
-        job = _lloyd_job(x, w, centroids, rounds, total, curvature, _SLOW)
-        inertia, centroids, labels = yield from job
+    draws = torch.rand(starts, k, generator=generator, dtype=torch.float64)
+    centroids = yield from _draw_job(*levels[0], draws, total, curvature)
+    if binned:
+        rounds = range(k, min(k + _HEAT, total))
+        job = _lloyd_job(*levels[0], centroids, rounds, total, curvature, _SLOW)
+        inertia, centroids = yield from job
+        centroids = centroids[inertia.argsort()[:n_init]]
+    for level in levels:
+        last = binned and level is levels[-1]
+        rounds = range(k, k + _LAST_ROUNDS if last else total)
+        job = _lloyd_job(*level, centroids, rounds, total, curvature, _SLOW if binned else 0.0)
+        inertia, centroids = yield from job
+        centroids = centroids[inertia.argmin()][None]
     yield Progress("k-means", total, total)
+    labels = nearest(x, centroids[0], curvature=curvature)
     mass = torch.zeros(k, dtype=torch.float64).index_add_(0, labels, w)
     order = mass.argsort(descending=True, stable=True)
     rank = torch.empty_like(order)
     rank[order] = torch.arange(k)
-    return KMeans(centroids[order].numpy(), rank[labels].numpy(), inertia)
+    return KMeans(centroids[0, order].numpy(), rank[labels].numpy(), float(inertia.min()))
 
 
-def _binned(x: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
-    """Weighted means of the points in each cell of a grid over the plane."""
+def _levels(x: Tensor, w: Tensor, k: int, curvature: float | None) -> list[tuple[Tensor, Tensor]]:
+    """The points with their weights, and before them coarser ones that stand for them."""
+    levels = [(x, w)]
+    if x.shape[1] != 2 or len(x) <= _MANY:
+        return levels
     low, high = x.amin(0), x.amax(0)
-    step = float((high - low).max()) / _GRID
-    sums = _sum_cells(x.numpy(), w.numpy(), low.numpy(), 1 / step if step else 0.0, _GRID)
+    step = float((high - low).max()) / _SIDE
+    tree = [_sum_cells(x.numpy(), w.numpy(), low.numpy(), 1 / step, _SIDE)]
+    while len(tree[-1]) > 1:
+        rows = tree[-1][::2] + tree[-1][1::2]
+        tree.append(rows[:, ::2] + rows[:, 1::2])
+    few, mass = _means(torch.from_numpy(tree[-6].reshape(-1, 4)))
+    inertia = float(mass @ _squared(few, (mass @ few / mass.sum())[None], curvature))
+    for count in _CELLS:
+        found = _merged(tree, inertia / count, curvature or 0.0)
+        cells = _means(torch.from_numpy(found))
+        if _FULL * k <= len(found) < len(levels[0][0]) / 2:
+            levels.insert(0, cells)
+    return levels
+
+
+def _means(sums: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and weight of each cell that is not empty."""
     sums = sums[sums[:, 0] > 0]
-    return torch.from_numpy(sums[:, 1:] / sums[:, :1]), torch.from_numpy(sums[:, 0].copy())
+    return sums[:, 1:3] / sums[:, :1], sums[:, 0].contiguous()
+
+
+def _merged(
+    tree: list[npt.NDArray[np.float64]], most: float, curvature: float
+) -> npt.NDArray[np.float64]:
+    """Sums of the largest cells of a quadtree that have at most so much inertia, shape (m, 4)."""
+    places, found = np.zeros((2, 1), np.int64), []
+    quarters = np.array([[[0, 0, 1, 1]], [[0, 1, 0, 1]]])
+    for level in reversed(tree):
+        filled = level[places[0], places[1], 0] > 0
+        places = places[:, filled]
+        cells = level[places[0], places[1]]
+        mass, x, y, square = cells.T
+        centre = (x**2 + y**2) / mass**2
+        # Near a cell's mean the metric is Euclidean, times this.
+        scale = (2 / (1 - curvature * centre)) ** 2 if curvature else 1.0
+        whole = scale * (square - mass * centre) <= most
+        found.append(cells[whole])
+        rest, places = cells[~whole], places[:, ~whole]
+        places = (2 * places[..., None] + quarters).reshape(2, -1)
+    return np.concatenate([*found, rest])
 
 
 @njit(nogil=True, cache=True)
@@ -227,15 +269,16 @@ def _sum_cells(
     scale: float,
     side: int,
 ) -> npt.NDArray[np.float64]:
-    """Weight, and weighted sum of points, of each cell, shape (side^2, 3)."""
-    sums = np.zeros((side * side, 3))
+    """Weight, and weighted sums of points and of their squares, of each cell of a grid."""
+    sums = np.zeros((side, side, 4))
     for i in range(len(points)):
         row = min(int((points[i, 0] - low[0]) * scale), side - 1)
         column = min(int((points[i, 1] - low[1]) * scale), side - 1)
-        cell = sums[row * side + column]
+        cell = sums[row, column]
         cell[0] += weights[i]
         cell[1] += weights[i] * points[i, 0]
         cell[2] += weights[i] * points[i, 1]
+        cell[3] += weights[i] * (points[i, 0] ** 2 + points[i, 1] ** 2)
     return sums
 
 
@@ -268,26 +311,70 @@ def _squared(x: Tensor, y: Tensor, curvature: float | None) -> Tensor:
 
 
 def _draw_job(
-    x: Tensor,
-    w: Tensor,
-    k: int,
-    generator: torch.Generator,
-    progress: Progress,
-    curvature: float | None,
+    x: Tensor, w: Tensor, draws: Tensor, total: int, curvature: float | None
 ) -> Job[Tensor]:
-    """Draw starts: each with probability weight times squared distance to those before."""
-    gap = torch.ones_like(w)
-    drawn: list[Tensor] = []
-    while len(drawn) < k:
-        yield progress
-        cumulated = (w * gap).cumsum(0)
-        u = torch.rand(1, generator=generator, dtype=torch.float64) * cumulated[-1]
+    """Starts, shape (restarts, k, d), each drawn by weight times squared distance to the last."""
+    match_numba_threads()
+    restarts, k = draws.shape
+    gap = np.ones((restarts, len(x)))
+    chosen = np.empty((restarts, k), np.int64)
+    for done in range(k):
+        yield Progress("k-means", done, total)
+        chosen[:, done] = _drawn(w.numpy(), gap, draws[:, done].numpy())
+        _nearer(x.numpy(), chosen[:, done], gap, done == 0, curvature or 0.0)
+    return x[torch.from_numpy(chosen)]
+
+
+@njit(parallel=True, nogil=True, cache=True)
+def _drawn(
+    weights: npt.NDArray[np.float64],
+    gap: npt.NDArray[np.float64],
+    draws: npt.NDArray[np.float64],
+) -> npt.NDArray[np.int64]:
+    """For each row of gaps the point at a fraction of the sum of weights times gaps."""
+    restarts, n = gap.shape
+    chosen = np.empty(restarts, np.int64)
+    for r in prange(restarts):
+        mass = 0.0
+        for i in range(n):
+            mass += weights[i] * gap[r, i]
+        mass *= draws[r]
         # The last point with any probability, should rounding carry the draw past the end.
-        point = x[int(torch.searchsorted(cumulated, u, right=True).clamp_max(len(x) - 1))]
-        apart = _squared(x, point, curvature)
-        gap = torch.minimum(gap, apart) if drawn else apart
-        drawn.append(point)
-    return torch.stack(drawn)
+        i, last, cumulated = 0, 0, 0.0
+        while i < n and cumulated <= mass:
+            if gap[r, i] > 0.0:
+                cumulated += weights[i] * gap[r, i]
+                last = i
+            i += 1
+        chosen[r] = last
+    return chosen
+
+
+@njit(parallel=True, nogil=True, cache=True)
+def _nearer(
+    points: npt.NDArray[np.float64],
+    chosen: npt.NDArray[np.int64],
+    gap: npt.NDArray[np.float64],
+    first: bool,
+    curvature: float,
+) -> None:
+    """Lower each row of gaps to the squared distances to the point chosen, in place."""
+    restarts, n = gap.shape
+    blocks = (n + _BLOCK - 1) // _BLOCK
+    for part in prange(restarts * blocks):
+        r, block = part // blocks, part % blocks
+        to = points[chosen[r]]
+        rim = 1.0 - curvature * np.square(to).sum()
+        for i in range(_BLOCK * block, min(_BLOCK * block + _BLOCK, n)):
+            apart, norm = 0.0, 0.0
+            for a in range(len(to)):
+                apart += (points[i, a] - to[a]) ** 2
+                norm += points[i, a] ** 2
+            if curvature != 0.0:
+                q = curvature * apart / ((1.0 - curvature * norm) * rim)
+                apart = np.log1p(2.0 * (q + np.sqrt(q * (q + 1.0)))) ** 2 / curvature
+            if first or apart < gap[r, i]:
+                gap[r, i] = apart
 
 
 def _lloyd_job(
@@ -298,104 +385,110 @@ def _lloyd_job(
     total: int,
     curvature: float | None,
     slow: float = 0.0,
-) -> Job[tuple[float, Tensor, Tensor]]:
-    """Inertia, centroids and labels after at most so many of all ``total`` rounds.
+) -> Job[tuple[Tensor, Tensor]]:
+    """Inertia (restarts,) and centroids (restarts, k, d) after at most so many of ``total`` rounds.
 
-    The rounds end when all is at rest, or a round lowers the inertia by a fraction below ``slow``.
+    All restarts take a round together. The rounds of one end when it is at rest, or when a round
+    lowers its inertia by a fraction below ``slow``.
     """
-    labels, gap, sums = _round(x, w, centroids, curvature)
-    inertia = float(w @ gap)
+    match_numba_threads()
+    centroids = centroids.clone()
+    sums = _sums(x, w, centroids, curvature)
+    inertia = sums[:, 0, -1].clone()
+    going = torch.arange(len(centroids))
     for done in rounds:
         yield Progress("k-means", min(done, total), total)
-        new = _moved(centroids, sums, curvature)
-        for empty in (sums[:, 0] == 0).nonzero()[:, 0]:
-            worst = x[int((w * gap).argmax())]
-            new[empty] = worst
-            gap = torch.minimum(gap, _squared(x, worst, curvature))
-        step = float((new - centroids).abs().max())
-        centroids = new
-        before, last = labels, inertia
-        labels, gap, sums = _round(x, w, centroids, curvature)
-        inertia = float(w @ gap)
-        if (step < _STILL and torch.equal(before, labels)) or last - inertia < slow * last:
+        before = centroids[going]
+        new = _moved(before, sums, curvature, _FARTHER if slow else 1.0)
+        for restart in (sums[..., 0] == 0).any(1).nonzero()[:, 0]:
+            own = nearest(x, before[restart], curvature=curvature)
+            gap = _squared(x, before[restart, own], curvature)
+            for empty in (sums[restart, :, 0] == 0).nonzero()[:, 0]:
+                worst = x[int((w * gap).argmax())]
+                new[restart, empty] = worst
+                gap = torch.minimum(gap, _squared(x, worst, curvature))
+        centroids[going] = new
+        sums = _sums(x, w, new, curvature)
+        last, now = inertia[going], sums[:, 0, -1]
+        inertia[going] = now
+        goes = (new - before).abs().amax((1, 2)) >= _STILL
+        if slow:
+            goes &= last - now >= slow * last
+        going, sums = going[goes], sums[goes]
+        if not len(going):
             break
-    return inertia, centroids, labels
+    return inertia, centroids
 
 
-def _round(
-    x: Tensor, w: Tensor, centroids: Tensor, curvature: float | None
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Labels, squared distances to the centroids, and the sums that move them."""
-    match_numba_threads()
-    c = curvature or 0.0
-    labels, gap, sums = _assign(
-        x.contiguous().numpy(), w.numpy(), centroids.contiguous().numpy(), c
-    )
-    return torch.from_numpy(labels), torch.from_numpy(gap), torch.from_numpy(sums.sum(0))
+def _sums(x: Tensor, w: Tensor, centroids: Tensor, curvature: float | None) -> Tensor:
+    """For each restart and cluster its weight, the sums that move it, and (at 0) the inertia."""
+    out = _sum_blocks(x.numpy(), w.numpy(), centroids.numpy(), curvature or 0.0)
+    return torch.from_numpy(out.sum(1))
 
 
 @njit(parallel=True, nogil=True, cache=True)
-def _assign(
+def _sum_blocks(
     points: npt.NDArray[np.float64],
     weights: npt.NDArray[np.float64],
     centroids: npt.NDArray[np.float64],
     curvature: float,
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """One pass: the nearest centroids, squared distances, and sums for each block and centroid.
+) -> npt.NDArray[np.float64]:
+    """Sums of each block of points, shape (restarts, blocks, k, 1 + 1 + d + 1).
 
-    The sums are the weight, and T and S of `napari_hypseg.geometry.frechet_means` (in R^d the
-    weight again, and the weighted differences).
+    They are the weight, T and S of `napari_hypseg.geometry.frechet_means` (in R^d the weight again,
+    and the weighted differences), and in the first cluster's row the inertia of all.
     """
-    (n, d), k = points.shape, len(centroids)
-    labels, squares = np.empty(n, np.int64), np.empty(n)
-    blocks = (n + 4095) // 4096
-    sums = np.zeros((blocks, k, 2 + d))
-    rim = np.empty(k)
-    for j in range(k):
-        rim[j] = 1.0 - curvature * np.square(centroids[j]).sum()
-    for block in prange(blocks):
-        for i in range(4096 * block, min(4096 * block + 4096, n)):
-            best, nearest_one, apart = np.inf, 0, 0.0
+    (n, d), (restarts, k) = points.shape, centroids.shape[:2]
+    blocks = (n + _BLOCK - 1) // _BLOCK
+    sums = np.zeros((restarts, blocks, k, 3 + d))
+    for part in prange(restarts * blocks):
+        r, block = part // blocks, part % blocks
+        scale = np.empty(k)
+        for j in range(k):
+            scale[j] = 1.0 / (1.0 - curvature * np.square(centroids[r, j]).sum())
+        for i in range(_BLOCK * block, min(_BLOCK * block + _BLOCK, n)):
+            own, score = 0, np.inf
             for j in range(k):
                 square = 0.0
                 for a in range(d):
-                    square += (points[i, a] - centroids[j, a]) ** 2
-                if square < best * rim[j]:
-                    best, nearest_one, apart = square / rim[j], j, square
-            labels[i] = nearest_one
-            to = sums[block, nearest_one]
+                    square += (points[i, a] - centroids[r, j, a]) ** 2
+                square *= scale[j]
+                if square < score:
+                    own, score = j, square
+            to = sums[r, block, own]
             to[0] += weights[i]
             if curvature == 0.0:
-                squares[i] = apart
+                sums[r, block, 0, 2 + d] += weights[i] * score
                 to[1] += weights[i]
                 for a in range(d):
-                    to[2 + a] += weights[i] * (points[i, a] - centroids[nearest_one, a])
+                    to[2 + a] += weights[i] * (points[i, a] - centroids[r, own, a])
                 continue
             norm = 0.0
             for a in range(d):
                 norm += points[i, a] ** 2
-            gap = 1.0 - curvature * norm
+            rim = 1.0 - curvature * norm
             # q = sinh(r / 2)^2, kept off 0 because r / sinh(r) divides by it.
-            q = max(curvature * apart / (gap * rim[nearest_one]), 1e-30)
+            q = max(curvature * score / rim, 1e-30)
             half_sinh = np.sqrt(q * (q + 1.0))
-            r = np.log1p(2.0 * (q + half_sinh))
-            squares[i] = r * r / curvature if apart > 0.0 else 0.0
-            ratio = weights[i] * r / half_sinh
+            dist = np.log1p(2.0 * (q + half_sinh))
+            if score > 0.0:
+                sums[r, block, 0, 2 + d] += weights[i] * dist * dist / curvature
+            ratio = weights[i] * dist / half_sinh
             to[1] += 0.5 * ratio + ratio * q
             for a in range(d):
-                here = centroids[nearest_one, a]
-                to[2 + a] += ratio / gap * (points[i, a] - here) - ratio * q * here
-    return labels, squares, sums
+                here = centroids[r, own, a]
+                to[2 + a] += ratio / rim * (points[i, a] - here) - ratio * q * here
+    return sums
 
 
-def _moved(centroids: Tensor, sums: Tensor, curvature: float | None) -> Tensor:
-    """Centroids one of Lou's steps nearer to their means (at them, in R^d)."""
+def _moved(centroids: Tensor, sums: Tensor, curvature: float | None, times: float) -> Tensor:
+    """Centroids so many times one of Lou's steps on (in R^d, of the way to their means)."""
     tiny = torch.finfo(sums.dtype).tiny
-    total, direction = sums[:, 1:2], sums[:, 2:]
+    total, direction = sums[..., 1:2], sums[..., 2:-1]
     if not curvature:
-        return centroids + direction / total.clamp_min(tiny)
+        return centroids + times * direction / total.clamp_min(tiny)
     direction = math.sqrt(curvature) * direction
     norm = torch.linalg.vector_norm(direction, dim=-1, keepdim=True)
     root = ((total - norm) * (total + norm)).clamp_min(0.0).sqrt()
-    step = direction / (total + root).clamp_min(tiny) / math.sqrt(curvature)
+    step = times * direction / (total + root).clamp_min(tiny) / math.sqrt(curvature)
     return mobius_add(centroids, step, c=curvature)
