@@ -42,7 +42,7 @@ def longest_gap(dock: Any, click: Callable[[], object]) -> float:
     """Milliseconds for which the window stood still, from a click to the end of its job."""
     gaps = Gaps()
     click()
-    while dock.runner.title:
+    while dock.runner.title or not dock.model.is_ready:
         QApplication.processEvents(QEventLoop.ProcessEventsFlag.WaitForMoreEvents)
     # What the result has changed is drawn after.
     for _ in range(10):
@@ -59,9 +59,10 @@ def measure(viewer: Any, folder: Path) -> dict[str, float]:
     returned = time.perf_counter()
     QApplication.processEvents()
     found = {
-        "dock starts: is there": 1e3 * (returned - began),
-        "dock starts: is drawn": 1e3 * (time.perf_counter() - began),
-        "longest gap after that": longest_gap(dock, lambda: None),
+        "dock starts: all steps are there": 1e3 * (returned - began),
+        "dock starts: they are drawn": 1e3 * (time.perf_counter() - began),
+        "longest gap while PyTorch is loaded": longest_gap(dock, lambda: None),
+        "until a training can start": 1e3 * (time.perf_counter() - began),
     }
     (layer, *_) = viewer.open_sample("napari-hypseg", "regular")
     dock.volume.take(layer, folder)

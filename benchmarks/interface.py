@@ -190,7 +190,7 @@ def measure(viewer: Any, name: str) -> dict[str, list[float]]:
     _, segmentation = viewer.window.add_plugin_dock_widget(
         "napari-hypseg", "Hyperbolic segmentation"
     )
-    while segmentation.runner.title:
+    while segmentation.runner.title or not segmentation.model.is_ready:
         draw()
     segmentation.state.show(result)
     _, disk = viewer.window.add_plugin_dock_widget("napari-hypseg", "Poincaré disk")

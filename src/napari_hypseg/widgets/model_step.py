@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import importlib
+import gc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from magicgui.widgets import ComboBox, Container, Select, SpinBox
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QFileDialog
+from superqt.utils import create_worker
 
 from napari_hypseg.jobs import Job, Progress
 from napari_hypseg.widgets.glimpses import Glimpses
+from napari_hypseg.widgets.loading import Choices, find_choices
 from napari_hypseg.widgets.parts import LossLine, Step, allow, button, folded, narrow
 from napari_hypseg.widgets.runner import JobRunner
-from napari_hypseg.widgets.settings import read_settings
 from napari_hypseg.widgets.state import State, load_job, save_job, train_job
 from napari_hypseg.widgets.volume_step import VolumeStep
 
-__all__ = ["PREPARING", "ModelStep"]
+__all__ = ["ModelStep"]
 
-#: What is running when a dock has just been opened: it is of no volume.
-PREPARING = "loading PyTorch"
+# Milliseconds until PyTorch is loaded: the dock is drawn before.
+_SOON = 100
+_LOADING = "Loading PyTorch: it takes a few seconds"
 
 _PRESETS = {
     "default": "Ours: quick, and the one to begin with",
@@ -46,7 +48,8 @@ class ModelStep(Step):
         self._voxels: Any = None
         # The session of the job under way, once it is open.
         self._opened: Any = None
-        self._steps: dict[str, int] = {}
+        self._choices: Choices | None = None
+        self._has_left = False
         self.train = button("Train", "Train on this volume, in the background", self._train)
         self.load_file = button(
             "Load…", "Take a model trained before, on this or other tomograms", self._load
@@ -77,23 +80,46 @@ class ModelStep(Step):
         runner.stopped.connect(self._on_stopped)
         volume.edited.connect(self._list_others)
         state.result_changed.connect(self._on_result)
-        self._runner.start(PREPARING, _prepare_job(), self._on_prepared)
+        timer = QTimer(self)
+        timer.setSingleShot(True)
+        timer.timeout.connect(self._look_up)
+        timer.start(_SOON)
 
-    def _on_prepared(self, found: tuple[dict[str, int], dict[str, str]]) -> None:
-        presets, devices = found
-        self._steps = presets
-        self.form["preset"].choices = list(presets)
-        self._on_preset(self.form["preset"].value)
-        for index, name in enumerate(presets):
+    def _look_up(self) -> None:
+        """Find out in a thread what can be chosen."""
+        worker = create_worker(find_choices, _start_thread=False, _ignore_errors=True)
+        worker.returned.connect(self._on_choices)
+        worker.errored.connect(self._on_error)
+        worker.start()
+
+    def leave(self) -> None:
+        """Wait for nothing any more: the widgets may be gone already."""
+        self._has_left = True
+        # `find_choices` has frozen what was there.
+        gc.unfreeze()
+
+    def _on_error(self, error: Exception) -> None:
+        if not self._has_left:
+            self.said.emit(f"✗  PyTorch can't be loaded: {error}")
+
+    def _on_choices(self, choices: Choices) -> None:
+        if self._has_left:
+            return
+        self._choices = choices
+        preset = self.form["preset"]
+        preset.choices = list(choices.steps)
+        self._on_preset(preset.value)
+        for index, name in enumerate(choices.steps):
             tip = _PRESETS.get(name, "An ablation of the published system")
-            self.form["preset"].native.setItemData(index, tip, Qt.ItemDataRole.ToolTipRole)
-        self.form["device"].choices = [(text, name) for name, text in devices.items()]
-        asked = read_settings().device
-        # Of several GPUs the first.
-        for name in reversed(list(devices)):
-            if name.split(":")[0] == asked:
-                self.form["device"].value = name
-        self.said.emit("")
+            preset.native.setItemData(index, tip, Qt.ItemDataRole.ToolTipRole)
+        self.form["device"].choices = [(text, name) for name, text in choices.devices.items()]
+        self.form["device"].value = choices.device
+        self.refresh()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether PyTorch is loaded and the form complete."""
+        return self._choices is not None
 
     def settings(self) -> dict[str, Any]:
         """Arguments of a training."""
@@ -102,8 +128,8 @@ class ModelStep(Step):
 
     def _on_preset(self, name: str) -> None:
         """Suggest as many steps as the preset was tried with."""
-        if name in self._steps:
-            self.form["steps"].value = self._steps[name]
+        if self._choices is not None and name in self._choices.steps:
+            self.form["steps"].value = self._choices.steps[name]
 
     def _list_others(self) -> None:
         """Offer the volumes that are open beside the one of step 1."""
@@ -224,6 +250,8 @@ class ModelStep(Step):
             self.say("waiting", "Needs a volume: step 1")
         elif running in ("training", "loading the model"):
             self.say("next", f"{running.capitalize()}: see below")
+        elif not self.is_ready:
+            self.say("next", _LOADING)
         elif model is None:
             self.say("next", "Train on this volume, or load a model")
         elif "stopped" in model.training:
@@ -233,34 +261,12 @@ class ModelStep(Step):
             self.say("done", _describe(model))
         self.train.setText("Resume" if resumes else "Train")
         no_model = "" if model is not None else "Needs a model: train or load one"
+        not_ready = "" if self.is_ready else _LOADING
         for pushed, reason in (
-            (self.train, no_volume), (self.load_file, no_volume), (self.save_file, no_model),
+            (self.train, no_volume or not_ready), (self.load_file, no_volume),
+            (self.save_file, no_model),
         ):  # fmt: skip
             allow(pushed, self._runner.wait or reason)
-
-
-def _prepare_job() -> Job[tuple[dict[str, int], dict[str, str]]]:
-    """Load what takes seconds to load; presets with their steps, devices with descriptions."""
-    yield Progress(PREPARING, 0, 0)
-    import torch
-
-    # The first optimiser brings PyTorch's compiler along, the first labels layer pandas.
-    torch.optim.SGD([torch.zeros(1)])
-    yield Progress(PREPARING, 0, 0)
-    importlib.import_module("pandas")
-
-    import napari_hypseg.session  # noqa: F401
-    from napari_hypseg.model.config import PRESETS
-    from napari_hypseg.training import select_device
-
-    devices = {"auto": f"best there is ({select_device('auto').type})", "cpu": "processor (cpu)"}
-    for index in range(torch.cuda.device_count()):
-        free, _ = torch.cuda.mem_get_info(index)
-        name = torch.cuda.get_device_name(index)
-        devices[f"cuda:{index}"] = f"{name}, {free / 1e9:.0f} GB free (cuda:{index})"
-    if torch.backends.mps.is_available():
-        devices["mps"] = "Apple GPU (mps)"
-    return {name: preset.training.steps for name, preset in PRESETS.items()}, devices
 
 
 def _describe(model: Any) -> str:

@@ -14,6 +14,7 @@ from napari.utils import cancelable_progress
 from qtpy.QtCore import QObject, Signal
 
 from napari_hypseg.jobs import Job, Progress
+from napari_hypseg.widgets.loading import load_torch
 from napari_hypseg.widgets.settings import read_settings
 
 __all__ = ["JobRunner", "time_left"]
@@ -48,7 +49,6 @@ class _Run(QObject):
         self.superseded = False
         # Empty until the job has ended by itself: then its result or its failure.
         self.outcome: list[Any] = []
-        self._threads = read_settings().threads
         self._job = job
         # In napari's own window of activities, where it can be cancelled too.
         self._showing = False
@@ -58,11 +58,10 @@ class _Run(QObject):
         self.worker.finished.connect(self._on_finished)
 
     def _drive(self) -> Generator[Progress, None, None]:
-        import torch
-
+        torch = load_torch()
         # One processor is left for the window; threads are counted for each thread anew.
         usual = min(torch.get_num_threads(), max(1, (os.cpu_count() or 2) - 1))
-        torch.set_num_threads(self._threads or usual)
+        torch.set_num_threads(read_settings().threads or usual)
         try:
             told, stage = 0.0, ""
             while not self.stopping:

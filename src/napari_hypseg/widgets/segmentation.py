@@ -12,7 +12,7 @@ from napari_hypseg.widgets.docks import open_dock
 from napari_hypseg.widgets.export import Exports
 from napari_hypseg.widgets.granularity import GranularityStep
 from napari_hypseg.widgets.map_step import MapStep
-from napari_hypseg.widgets.model_step import PREPARING, ModelStep
+from napari_hypseg.widgets.model_step import ModelStep
 from napari_hypseg.widgets.parts import ProgressArea, button
 from napari_hypseg.widgets.reopen import SessionKeeper
 from napari_hypseg.widgets.runner import JobRunner
@@ -114,12 +114,11 @@ class SegmentationDock(QWidget):
         """The dock is gone: it listens to nothing any more, and nobody waits for its job."""
         self.runner.abandon()
         self.volume.leave()
+        self.model.leave()
 
     def _begin_anew(self) -> None:
         """Drop what belongs to another volume; its layer stays in the viewer."""
-        # What the dock prepares when it opens serves every volume.
-        if self.runner.title != PREPARING:
-            self.runner.supersede()
+        self.runner.supersede()
         self.state.session = None
         self.state.show(None)
         self.model.clear()

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
 __all__ = ["Settings", "read_settings"]
+
+# napari makes the settings of all plugins when they are first asked for, and not all at once.
+_ONE = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,8 @@ def read_settings() -> Settings:
     try:
         from napari.settings import get_plugin_settings
 
-        found = get_plugin_settings("napari-hypseg")
+        with _ONE:
+            found = get_plugin_settings("napari-hypseg")
     # Or the plugin is used as a library, without being installed in this napari.
     except (ImportError, KeyError):
         return Settings()
