@@ -123,7 +123,7 @@ def walk(path: Path, person: Person, viewer: napari.Viewer) -> None:
     dock = next(iter(viewer.window.dock_widgets.values()))
 
     def idle() -> bool:
-        return not dock.runner.title
+        return dock.model.is_ready and not dock.runner.title
 
     person.wait(idle)
     person.picture("volume")

@@ -59,7 +59,7 @@ def viewer(make_napari_viewer_proxy):
 @pytest.fixture
 def dock(viewer, qtbot):
     _, dock = viewer.window.add_plugin_dock_widget("napari-hypseg", "Hyperbolic segmentation")
-    qtbot.waitUntil(lambda: not dock.runner.title, timeout=60_000)
+    qtbot.waitUntil(lambda: dock.model.is_ready, timeout=60_000)
     return dock
 
 
@@ -75,6 +75,9 @@ def disk(viewer, dock, result, qtbot):
     _, disk = viewer.window.add_plugin_dock_widget("napari-hypseg", "Poincaré disk")
     assert disk.state is dock.state
     disk.scene.canvas.native.resize(300, 300)
+    # In a hidden window nothing is drawn that would bring the rest along.
+    while not disk.scene.is_complete:
+        disk.scene._draw_more()
     qtbot.wait(1)
     return disk
 
@@ -323,6 +326,21 @@ def test_the_disk_is_drawn(disk):
     picture = disk.scene.canvas.render(size=(300, 300))[..., :3]
     drawn = (abs(picture.astype(int) - picture[1, 1]).max(-1) > 20).mean()
     assert 0.02 < drawn < 0.9
+
+
+def test_what_takes_long_to_draw_follows_by_itself(make_napari_viewer_proxy, qtbot, result):
+    viewer = make_napari_viewer_proxy(show=True)
+    _, dock = viewer.window.add_plugin_dock_widget("napari-hypseg", "Hyperbolic segmentation")
+    dock.state.show(result)
+    _, disk = viewer.window.add_plugin_dock_widget("napari-hypseg", "Poincaré disk")
+    assert not disk.scene.is_complete
+    qtbot.waitUntil(lambda: disk.scene.is_complete, timeout=10_000)
+    scene = disk.scene
+    for visual in (scene._density, scene._tree, scene._centroids, scene._labels, scene._infinity):
+        while visual is not None:
+            assert visual.visible
+            visual = visual.parent
+    qtbot.waitUntil(lambda: dock.model.is_ready, timeout=60_000)
 
 
 def test_hidden_classes_are_not_drawn(disk):

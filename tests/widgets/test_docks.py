@@ -44,7 +44,8 @@ def dock(viewer, qtbot):
 
 
 def idle(qtbot, dock, seconds=60):
-    qtbot.waitUntil(lambda: not dock.runner.title, timeout=1000 * seconds)
+    ready = lambda: dock.model.is_ready and not dock.runner.title  # noqa: E731
+    qtbot.waitUntil(ready, timeout=1000 * seconds)
 
 
 def click(qtbot, button):

@@ -50,7 +50,10 @@ def opened(make_napari_viewer_proxy, qtbot):
 
 
 def settle(qtbot, dock):
-    qtbot.waitUntil(lambda: dock.state.result is not None and not dock.runner.title, timeout=60_000)
+    def is_open():
+        return dock.model.is_ready and dock.state.result is not None and not dock.runner.title
+
+    qtbot.waitUntil(is_open, timeout=60_000)
 
 
 def layer_of_type(viewer, kind):

@@ -51,7 +51,9 @@ def test_the_four_steps_by_mouse_and_keys(make_napari_viewer_proxy, qtbot, tmp_p
     write_image(path, whole.read(), whole)
     viewer = make_napari_viewer_proxy()
     _, dock = viewer.window.add_plugin_dock_widget("napari-hypseg", "Hyperbolic segmentation")
-    idle = lambda: qtbot.waitUntil(lambda: not dock.runner.title, timeout=60_000)  # noqa: E731
+
+    def idle():
+        qtbot.waitUntil(lambda: dock.model.is_ready and not dock.runner.title, timeout=60_000)
 
     def press(button):
         assert button.isEnabled(), button.toolTip()

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from qtpy.QtCore import QTimer
+from qtpy.QtGui import QGuiApplication
 from vispy.scene import Node, PanZoomCamera, SceneCanvas
 from vispy.scene.visuals import Image, Line, Markers, Text
-from vispy.visuals.transforms import BaseTransform, STTransform
+from vispy.visuals.text.text import FontManager
+from vispy.visuals.transforms import STTransform
 
 from napari_hypseg.discovery.cloud import Cloud
 from napari_hypseg.discovery.disk import nice
@@ -19,6 +23,7 @@ from napari_hypseg.discovery.partition import Partition
 from napari_hypseg.discovery.translation import Translation
 from napari_hypseg.geometry import geodesic
 from napari_hypseg.widgets.dots import Dots
+from napari_hypseg.widgets.moved import Moved
 
 __all__ = ["DiskScene"]
 
@@ -35,55 +40,11 @@ _FEW, _FAINT = 2, 0.55
 _SMALL = 0.7
 # The most that the wheel enlarges.
 _NEAREST = 1e-3
+# Milliseconds between drawings of what is first seen and of the rest: for mouse and keys.
+_PAUSE = 10
 _STEPS = torch.linspace(0, 1, 17, dtype=torch.float64)
 _TURN = np.linspace(0, 2 * np.pi, 361)
 _CIRCLE = np.stack([np.cos(_TURN), np.sin(_TURN)], axis=1)
-
-
-class _Moved(BaseTransform):
-    """A `Translation` that the graphics card applies, so that a drag moves two numbers only."""
-
-    _CODE = """
-        vec4 moved_%s(vec4 pos) {
-            vec2 a = $shift;
-            vec2 top = pos.xy + a;
-            vec2 below = vec2(1.0 + $curved * dot(a, pos.xy),
-                              $curved * (a.x * pos.y - a.y * pos.x));
-            vec2 turned = vec2(dot(top, below), top.y * below.x - top.x * below.y);
-            return vec4(turned / dot(below, below), pos.zw);
-        }
-    """
-    glsl_map, glsl_imap = _CODE % "there", _CODE % "back"
-    Linear = Orthogonal = NonScaling = Isometric = False
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.translation = Translation()
-        self.show(self.translation)
-
-    def show(self, translation: Translation) -> None:
-        """Move to another place."""
-        self.translation = translation
-        x, y = translation.centre
-        for function, sign in ((self._shader_map, -1.0), (self._shader_imap, 1.0)):
-            function["shift"] = sign * x, sign * y
-            function["curved"] = float(translation.curved)
-        self.update()
-
-    def map(self, coords: Any) -> Any:
-        """Where places are seen."""
-        return self._both(coords, self.translation.apply)
-
-    def imap(self, coords: Any) -> Any:
-        """Which places are seen."""
-        return self._both(coords, self.translation.undo)
-
-    @staticmethod
-    def _both(coords: Any, move: Any) -> Any:
-        """Only x and y of what vispy maps, which may have z and w too."""
-        moved = np.array(coords, float)
-        moved[..., :2] = move(moved[..., :2])
-        return moved
 
 
 class DiskScene:
@@ -109,48 +70,98 @@ class DiskScene:
         self._reach = 1.0
         self._text: Colour = (1.0, 1.0, 1.0)
         self._paper: Colour = (0.0, 0.0, 0.0)
-        self._numbers: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None = None
-        self.canvas = SceneCanvas(keys=None, size=(300, 300))
+        # vispy would start another program to ask the screen.
+        dpi = QGuiApplication.primaryScreen().logicalDotsPerInch()
+        self.canvas = SceneCanvas(keys=None, size=(300, 300), dpi=dpi)
         self._view = self.canvas.central_widget.add_view()
         self._view.camera = PanZoomCamera(aspect=1)
         # The dock takes the mouse itself; vispy would draw all once more to know what is clicked.
         self._view.camera.interactive = False
         scene = self._view.scene
         self._moved = Node(parent=scene)
-        self._moved.transform = _Moved()
-        nothing = np.zeros((2, 2))
-        self._density = Image(
-            np.zeros((2, 2, 4), np.uint8), method="impostor", interpolation="linear",
-            parent=self._moved,
-        )  # fmt: skip
-        self._alone = Dots(_DOT, parent=self._moved)
-        self._rings = Line(nothing, connect="segments", parent=self._moved)
-        self._rim = Line(_CIRCLE, width=1.5, parent=scene)
-        self._tree = Line(nothing, connect="segments", width=1.5, parent=self._moved)
-        self._distances = Text(" ", font_size=7, bold=True, anchor_x="left", parent=self._moved)
-        self._infinity = Text(
-            "∞", pos=(0.72, -0.72), font_size=9, bold=True, anchor_x="left", parent=scene
+        self._moved.transform = Moved()
+        self._visuals: list[Any] = []
+        self._density = self._add(
+            Image, 0, data=np.zeros((2, 2, 4), np.uint8), method="impostor", interpolation="linear"
         )
-        self._near = Markers(parent=self._moved)
-        self._centroids = Markers(parent=self._moved)
-        self._labels = Text(" ", font_size=7, bold=True, parent=self._moved)
-        self._pick = Markers(parent=self._moved)
-        self._lasso = Line(nothing, width=2, parent=scene)
-        self._name = Text(
-            "", pos=(8, 10), font_size=7, bold=True, anchor_x="left", anchor_y="bottom",
-            parent=self.canvas.scene,
-        )  # fmt: skip
-        drawn = (self._density, self._alone, self._rings, self._rim, self._tree, self._distances,
-                 self._infinity, self._near, self._centroids, self._labels, self._pick,
-                 self._lasso, self._name)  # fmt: skip
-        for order, visual in enumerate(drawn):
-            visual.order = order
-            visual.set_gl_state("translucent", depth_test=False)
         # Colours times opacity: so that cells without points lend no colour to their neighbours.
         self._density.set_gl_state(
             depth_test=False, blend=True, blend_func=("one", "one_minus_src_alpha")
         )
+        nothing = np.zeros((2, 2))
+        self._rings = self._add(Line, 1, pos=nothing, connect="segments")
+        self._rim = self._add(Line, 1, scene, pos=_CIRCLE, width=1.5)
+        # Programs and glyphs take long to make: what is in these is drawn after the rest is seen.
+        fonts = FontManager()
+        points, numbers, words = (self._node(order, self._moved) for order in (2, 3, 4))
+        far = self._node(2, scene)
+        self._later = [points, numbers, words, far]
+        self._alone = self._add(Dots, 0, points, size=_DOT)
+        self._tree = self._add(Line, 1, points, pos=nothing, connect="segments", width=1.5)
+        self._centroids = self._add(Markers, 3, points)
+        self._points = points
+        self._distances = self._add(
+            Text, 0, words, text=" ", font_size=7, bold=True, anchor_x="left", font_manager=fonts
+        )
+        self._labels = self._add(Text, 0, numbers, text=" ", font_size=7, bold=True,
+                                 font_manager=fonts)  # fmt: skip
+        self._infinity = self._add(
+            Text, 0, far, text="∞", pos=(0.72, -0.72), font_size=9, bold=True, anchor_x="left",
+            font_manager=fonts,
+        )  # fmt: skip
+        self._next = QTimer(self.canvas.native)
+        self._next.setSingleShot(True)
+        self._next.timeout.connect(self._draw_more)
+        self.canvas.events.draw.connect(self._on_drawn, position="last")
         self.clear()
+
+    def _node(self, order: int, parent: Node) -> Node:
+        """A node for what is drawn later."""
+        node = Node(parent=parent)
+        node.order, node.visible = order, False
+        return node
+
+    def _add(self, kind: Any, order: int, parent: Node | None = None, **given: Any) -> Any:
+        """A visual above those of lower order; on the disk, which the translation moves."""
+        visual = kind(parent=self._moved if parent is None else parent, **given)
+        visual.order = order
+        visual.set_gl_state("translucent", depth_test=False)
+        self._visuals.append(visual)
+        return visual
+
+    # Not needed until a person picks something, draws around something, looks at many dimensions.
+
+    @cached_property
+    def _near(self) -> Any:
+        return self._add(Markers, 2, self._points)
+
+    @cached_property
+    def _pick(self) -> Any:
+        return self._add(Markers, 5)
+
+    @cached_property
+    def _lasso(self) -> Any:
+        return self._add(Line, 3, self._view.scene, pos=np.zeros((2, 2)), width=2)
+
+    @cached_property
+    def _name(self) -> Any:
+        return self._add(
+            Text, 1, self.canvas.scene, text="", pos=(8, 10), font_size=7, bold=True,
+            anchor_x="left", anchor_y="bottom", color=(*self._text, 1.0),
+        )  # fmt: skip
+
+    def _on_drawn(self, _event: Any) -> None:
+        if self._later:
+            self._next.start(_PAUSE)
+
+    def _draw_more(self) -> None:
+        self._later.pop(0).visible = True
+        self.canvas.update()
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether everything has been drawn: some of it follows after what is first seen."""
+        return not self._later
 
     # -- what is drawn
 
@@ -160,17 +171,17 @@ class DiskScene:
         self.canvas.bgcolor = (*paper, 1.0)
         self._rim.set_data(color=(*text, 0.9))
         self._infinity.color = self._distances.color = (*text, 1.0)
-        self._name.color = (*text, 1.0)
+        if "_name" in vars(self):
+            self._name.color = (*text, 1.0)
         self._draw_rings()
 
     def clear(self) -> None:
         """An empty disk."""
         self._cloud = None
         self._curved, self._reach = True, 1.0
-        for visual in (self._density, self._alone, self._tree, self._near, self._centroids,
-                       self._labels, self._pick, self._lasso):  # fmt: skip
+        for visual in self._visuals:
             visual.visible = False
-        self._name.text = ""
+        self._rings.visible = True
         self.show_whole()
 
     def draw_cloud(self, cloud: Cloud) -> None:
@@ -194,7 +205,8 @@ class DiskScene:
         )
         far = float(np.quantile(np.linalg.norm(sample, axis=1), 0.999)) * 1.15
         self._reach = max(far, 1e-6)
-        self._name.text = cloud.projection.name
+        if cloud.projection.name:
+            self._name.text, self._name.visible = cloud.projection.name, True
         self.show_whole(enlarged=not (self._curved and self._reach > _SMALL))
 
     def draw_points(self, labels: npt.NDArray[np.uint8], colours: npt.NDArray[np.float64]) -> None:
@@ -266,10 +278,10 @@ class DiskScene:
         self, point: npt.NDArray[np.float32] | None, near: npt.NDArray[np.float32]
     ) -> None:
         """Draw a ring at the picked point, and dots at the points nearest to it."""
-        picked = point is not None and self._cloud is not None
-        self._pick.visible = self._near.visible = picked
         if point is None or self._cloud is None:
+            self._hide("_pick", "_near")
             return
+        self._pick.visible = self._near.visible = True
         seen = self._cloud.projection.apply
         self._near.set_data(
             seen(near), size=4, face_color=self._text, edge_color=self._paper, edge_width=0.5
@@ -283,9 +295,17 @@ class DiskScene:
 
     def draw_lasso(self, outline: Sequence[Place]) -> None:
         """Draw a polygon on what is seen; none, if it has fewer than two corners."""
-        self._lasso.visible = len(outline) > 1
-        if len(outline) > 1:
+        if len(outline) < 2:
+            self._hide("_lasso")
+        else:
+            self._lasso.visible = True
             self._lasso.set_data(np.array([*outline, outline[0]]), color=(*self._text, 1.0))
+
+    def _hide(self, *names: str) -> None:
+        """Hide visuals, those that were ever needed."""
+        for name in names:
+            if name in vars(self):
+                getattr(self, name).visible = False
 
     # -- where one looks
 

@@ -76,10 +76,13 @@ def find_choices() -> Choices:
 def _find_choices() -> Choices:
     asked = read_settings().device
     torch = load_torch()
-    # The first optimiser brings PyTorch's compiler along, the first labels layer pandas.
+    # The first optimiser brings PyTorch's compiler along.
     importlib.import_module("geoopt.optim").RiemannianAdam([torch.zeros(1)])
-    importlib.import_module("pandas")
     importlib.import_module("napari_hypseg.session")
+    # napari's first labels layer needs these: for it the window would stand still.
+    for name in ("pandas", "skimage.color"):
+        importlib.import_module(name)
+    importlib.import_module("vispy.visuals.line.dash_atlas").DashAtlas()
 
     from napari_hypseg.model.config import PRESETS
     from napari_hypseg.training import select_device

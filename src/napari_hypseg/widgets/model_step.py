@@ -114,6 +114,7 @@ class ModelStep(Step):
             preset.native.setItemData(index, tip, Qt.ItemDataRole.ToolTipRole)
         self.form["device"].choices = [(text, name) for name, text in choices.devices.items()]
         self.form["device"].value = choices.device
+        self._show_settings()
         self.refresh()
 
     @property
@@ -147,11 +148,16 @@ class ModelStep(Step):
     def take(self, session: Any) -> None:
         """Go on with a session that was opened, and the settings of its training."""
         self._voxels, self._opened = self._volume.voxels(), session
-        for name in ("preset", "steps", "seed"):
-            if name in session.run.get("training", {}):
-                self.form[name].value = session.run["training"][name]
+        self._show_settings()
         for row in session.model.training.get("loss", []) if session.model else []:
             self.loss.add(row["step"], row["total"])
+
+    def _show_settings(self) -> None:
+        """Put into the form what the session was trained with, once it can be chosen."""
+        if self.is_ready and self._opened is not None:
+            for name in ("preset", "steps", "seed"):
+                if name in self._opened.run.get("training", {}):
+                    self.form[name].value = self._opened.run["training"][name]
 
     def _train(self) -> None:
         if not self._can_resume():
