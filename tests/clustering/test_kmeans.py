@@ -345,22 +345,3 @@ def test_cells_lose_next_to_nothing_at_any_granularity(curvature):
         (inertia,), _ = finish(_lloyd_job(x, w, centroids, range(20), 20, curvature))
         # Twenty rounds more with all points gain less than 0.1 %.
         assert 0 <= fit.inertia / float(inertia) - 1 < 1e-3
-
-
-def test_cells_of_a_quadtree_hold_all_points_and_little_inertia_each():
-    rng = np.random.default_rng(5)
-    x = torch.from_numpy(np.tanh(rng.normal(size=(30_000, 2)) * [[0.3, 0.05]]) * 0.7)
-    w = torch.from_numpy(rng.uniform(0.5, 2, 30_000))
-    coarse, fine, (last, weights) = kmeans._levels(x, w, 5, 1.0)
-    assert last is x
-    assert weights is w
-    assert len(coarse[0]) < len(fine[0]) / 2 < len(x) / 4
-    middle = (w @ x / w.sum())[None]
-    inertia = float(w @ distance(x, middle).square())
-    for (cells, mass), count in ((fine, 2e7), (coarse, 3e5)):
-        assert float(mass.sum()) == pytest.approx(float(w.sum()))
-        np.testing.assert_allclose(mass @ cells, w @ x, atol=1e-9)
-        # Each stands for points near by: with them, the inertia is as large as with its mean.
-        assert float(mass @ distance(cells, middle).square()) == pytest.approx(
-            inertia, rel=2 * len(cells) / count
-        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -17,6 +17,7 @@ from napari_hypseg.clustering.kmeans import (
     hyperbolic_kmeans_job,
     nearest,
 )
+from napari_hypseg.clustering.lookup import Lookup
 from napari_hypseg.clustering.reduce import Points, reduce_job
 from napari_hypseg.clustering.regions import regions_job
 from napari_hypseg.clustering.tree import MergeTree
@@ -25,7 +26,7 @@ from napari_hypseg.geometry import geodesic
 from napari_hypseg.jobs import Job, Progress, finish
 from napari_hypseg.latents.smooth import smooth_job
 from napari_hypseg.latents.store import Latents
-from napari_hypseg.volumes.volume import Box, slabs
+from napari_hypseg.volumes.volume import Box
 
 __all__ = ["Clustering", "FlatClustering", "Kind", "TreeClustering", "cluster", "cluster_job"]
 
@@ -140,12 +141,13 @@ class FlatClustering:
         for k in ks:
             yield from self._fit_job(k)
         centroids = [self._centroids[k] for k in ks]
-        levels = dict(zip(ks, (yield from _assign_job(self.latents, centroids)), strict=True))
-        for k, labels in levels.items():
+        found = yield from _assign_job(self.latents, centroids, self.points)
+        levels = {}
+        for k, (labels, counts) in zip(ks, found, strict=True):
             yield Progress("labelling voxels", 1, 1)
             # In place: a label for each voxel and level is a lot of memory already.
             labels += np.uint8(1)
-            self._counts[k] = _count(labels, k)
+            levels[k], self._counts[k] = labels, counts
         return levels
 
     def to_dict(self) -> dict[str, Any]:
@@ -254,8 +256,7 @@ def _disk_job(latents: Latents, points: Points, weights: Points, seed: int) -> J
     fit = yield from hyperbolic_kmeans_job(
         points, leaves, weights=weights, seed=seed, n_init=1, max_iter=_ROUNDS, curvature=curvature
     )
-    (labels,) = yield from _assign_job(latents, [fit.centroids])
-    counts = np.bincount(labels.ravel(), minlength=leaves)
+    ((labels, counts),) = yield from _assign_job(latents, [fit.centroids], points)
     # A cluster may have lost all its voxels since its mean was computed.
     used = np.flatnonzero(counts)
     labels = np.cumsum(counts > 0, dtype=np.uint8)[labels] - np.uint8(1)
@@ -268,29 +269,48 @@ def _disk_job(latents: Latents, points: Points, weights: Points, seed: int) -> J
     return TreeClustering("disk", labels, (yield from _tree_job(regions, curvature)))
 
 
-def _count(labels: npt.NDArray[np.uint8], k: int) -> npt.NDArray[np.int64]:
-    """Voxels of the labels 1 to k."""
-    # NumPy counts in 8 bytes a voxel: a slab at a time.
-    counts = np.zeros(k + 1, np.int64)
-    for box in slabs(labels.shape):
-        counts += np.bincount(labels[box].ravel(), minlength=k + 1)
-    return counts[1:]
+def _assign_job(
+    latents: Latents, centroids: Sequence[Points], points: Points
+) -> Job[list[tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]]]:
+    """Index of the nearest centroid of every voxel, and voxels of each, for each set of centroids.
 
-
-def _assign_job(latents: Latents, centroids: Sequence[Points]) -> Job[list[npt.NDArray[np.uint8]]]:
-    """Index of the nearest centroid of every voxel, of each set of them, chunk by chunk."""
-    out = [np.empty(latents.shape, np.uint8) for _ in centroids]
-    targets = [torch.from_numpy(each) for each in centroids]
-    boxes = list(latents.chunk_boxes())
-    total = len(boxes) * len(out)
+    ``points`` reach about as far as those of the voxels.
+    """
+    yield Progress("labelling voxels", 0, 1)
+    find = _finder(latents, centroids, points)
+    out = [(np.empty(latents.shape, np.uint8), np.zeros(len(c), np.int64)) for c in centroids]
+    # Chunks in a row along x: long rows are copied faster.
+    boxes = [(z, y, slice(None)) for z, y, x in latents.chunk_boxes() if not x.start]
     for done, box in enumerate(boxes):
-        points = torch.from_numpy(latents.read(box).reshape(-1, latents.dim))
-        for level, (labels, each) in enumerate(zip(out, targets, strict=True)):
-            yield Progress("labelling voxels", done * len(out) + level, total)
-            found = nearest(points, each, curvature=_curvature(latents))
-            labels[box] = found.numpy().reshape(labels[box].shape)
-    yield Progress("labelling voxels", total, total)
+        yield Progress("labelling voxels", done, len(boxes))
+        found, counted = find(latents.read(box).reshape(-1, latents.dim))
+        for (labels, counts), some, more in zip(out, found, counted, strict=True):
+            labels[box] = some.reshape(labels[box].shape)
+            counts += more[: len(counts)]
+    yield Progress("labelling voxels", len(boxes), len(boxes))
     return out
+
+
+_Find = Callable[[npt.NDArray[np.float32]], tuple[npt.NDArray[np.integer], npt.NDArray[np.int64]]]
+
+
+def _finder(latents: Latents, centroids: Sequence[Points], points: Points) -> _Find:
+    """A function from points to labels in each set and their counts."""
+    curvature = _curvature(latents)
+    if latents.dim == 2:
+        reach, count = float(np.abs(points).max()), math.prod(latents.shape)
+        return Lookup(centroids, reach, count, curvature).labels
+    sets = [torch.from_numpy(each) for each in centroids]
+
+    def compare(
+        points: npt.NDArray[np.float32],
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        x = torch.from_numpy(points)
+        found = torch.stack([nearest(x, each, curvature=curvature) for each in sets])
+        counts = torch.stack([labels.bincount(minlength=255) for labels in found])
+        return found.numpy(), counts.numpy()
+
+    return compare
 
 
 def _tree_job(regions: Regions, curvature: float | None) -> Job[MergeTree]:

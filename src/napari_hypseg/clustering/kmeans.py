@@ -12,6 +12,7 @@ import torch
 from numba import njit, prange
 from torch import Tensor
 
+from napari_hypseg.clustering.quadtree import quadtree_cells
 from napari_hypseg.geometry import distance, mobius_add
 from napari_hypseg.jobs import Job, Progress, finish
 from napari_hypseg.training.devices import match_numba_threads
@@ -26,7 +27,6 @@ __all__ = ["KMeans", "count_distinct", "hyperbolic_kmeans", "hyperbolic_kmeans_j
 _MANY = 20_000
 _CELLS = (2e7, 3e5)
 _FULL = 20
-_SIDE = 512
 _MORE, _HEAT = 8, 8
 _SLOW = 1e-6
 _LAST_ROUNDS = 1
@@ -187,7 +187,11 @@ def hyperbolic_kmeans_job(
     if weights is not None:
         w = torch.tensor(np.asarray(weights), dtype=torch.float64)
     _check(x, w, k, min(n_init, max_iter), curvature)
-    levels = _levels(x, w, k, curvature)
+    levels = [(x, w)]
+    if x.shape[1] == 2 and len(x) > _MANY:
+        for cells in quadtree_cells(x, w, _CELLS, curvature):
+            if _FULL * k <= len(cells[0]) < len(levels[0][0]) / 2:
+                levels.insert(0, cells)
     binned = len(levels) > 1
     starts, total = n_init * (_MORE if binned else 1), k + max_iter
     generator = torch.Generator().manual_seed(seed)
@@ -211,75 +215,6 @@ def hyperbolic_kmeans_job(
     rank = torch.empty_like(order)
     rank[order] = torch.arange(k)
     return KMeans(centroids[0, order].numpy(), rank[labels].numpy(), float(inertia.min()))
-
-
-def _levels(x: Tensor, w: Tensor, k: int, curvature: float | None) -> list[tuple[Tensor, Tensor]]:
-    """The points with their weights, and before them coarser ones that stand for them."""
-    levels = [(x, w)]
-    if x.shape[1] != 2 or len(x) <= _MANY:
-        return levels
-    low, high = x.amin(0), x.amax(0)
-    step = float((high - low).max()) / _SIDE
-    tree = [_sum_cells(x.numpy(), w.numpy(), low.numpy(), 1 / step, _SIDE)]
-    while len(tree[-1]) > 1:
-        rows = tree[-1][::2] + tree[-1][1::2]
-        tree.append(rows[:, ::2] + rows[:, 1::2])
-    few, mass = _means(torch.from_numpy(tree[-6].reshape(-1, 4)))
-    inertia = float(mass @ _squared(few, (mass @ few / mass.sum())[None], curvature))
-    for count in _CELLS:
-        found = _merged(tree, inertia / count, curvature or 0.0)
-        cells = _means(torch.from_numpy(found))
-        if _FULL * k <= len(found) < len(levels[0][0]) / 2:
-            levels.insert(0, cells)
-    return levels
-
-
-def _means(sums: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and weight of each cell that is not empty."""
-    sums = sums[sums[:, 0] > 0]
-    return sums[:, 1:3] / sums[:, :1], sums[:, 0].contiguous()
-
-
-def _merged(
-    tree: list[npt.NDArray[np.float64]], most: float, curvature: float
-) -> npt.NDArray[np.float64]:
-    """Sums of the largest cells of a quadtree that have at most so much inertia, shape (m, 4)."""
-    places, found = np.zeros((2, 1), np.int64), []
-    quarters = np.array([[[0, 0, 1, 1]], [[0, 1, 0, 1]]])
-    for level in reversed(tree):
-        filled = level[places[0], places[1], 0] > 0
-        places = places[:, filled]
-        cells = level[places[0], places[1]]
-        mass, x, y, square = cells.T
-        centre = (x**2 + y**2) / mass**2
-        # Near a cell's mean the metric is Euclidean, times this.
-        scale = (2 / (1 - curvature * centre)) ** 2 if curvature else 1.0
-        whole = scale * (square - mass * centre) <= most
-        found.append(cells[whole])
-        rest, places = cells[~whole], places[:, ~whole]
-        places = (2 * places[..., None] + quarters).reshape(2, -1)
-    return np.concatenate([*found, rest])
-
-
-@njit(nogil=True, cache=True)
-def _sum_cells(
-    points: npt.NDArray[np.float64],
-    weights: npt.NDArray[np.float64],
-    low: npt.NDArray[np.float64],
-    scale: float,
-    side: int,
-) -> npt.NDArray[np.float64]:
-    """Weight, and weighted sums of points and of their squares, of each cell of a grid."""
-    sums = np.zeros((side, side, 4))
-    for i in range(len(points)):
-        row = min(int((points[i, 0] - low[0]) * scale), side - 1)
-        column = min(int((points[i, 1] - low[1]) * scale), side - 1)
-        cell = sums[row, column]
-        cell[0] += weights[i]
-        cell[1] += weights[i] * points[i, 0]
-        cell[2] += weights[i] * points[i, 1]
-        cell[3] += weights[i] * (points[i, 0] ** 2 + points[i, 1] ** 2)
-    return sums
 
 
 def count_distinct(points: Tensor, most: int) -> int:
