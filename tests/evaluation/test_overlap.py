@@ -100,6 +100,8 @@ def test_matching_never_gives_a_label_that_does_not_overlap():
     # Class 1 lies inside label 0, which class 0 needs more; label 1 does not touch class 1.
     assert match_labels(labels, truth) == {0: 0, 2: 1}
     assert match_labels(np.array([3, 3, 4]), np.array([0, 1, 1])) == {0: 3, 1: 4}
+    # As many labels as classes: the best assignment has a pair that never meets.
+    assert match_labels(np.repeat([0, 1], [11, 1]), np.repeat([0, 1, 0], [10, 1, 1])) == {0: 0}
 
 
 @given(small)

@@ -110,6 +110,19 @@ def test_distances_are_in_nanometres_and_as_scipy_has_them():
     assert score["hausdorff_95"] == pytest.approx(max(tails))
 
 
+def test_distances_of_levels_are_the_mean_over_the_classes_found_but_the_background():
+    truth = np.zeros((20, 5, 5), np.uint8)
+    truth[4], truth[10], truth[16] = 1, 2, 3
+    found = np.zeros_like(truth)
+    found[4], found[7:9], found[10] = 1, 1, 2
+    score = level_scores(found, truth, voxel_size=(20.0, 10.0, 10.0))
+    # Label 1 is sheet 1 and two more, 3 and 4 slices of 2 nm off; label 2 is sheet 2; sheet 3 has
+    # none.
+    assert score["hausdorff_average"] == pytest.approx((7 / 3 * 2 + 0) / 2)
+    assert score["hausdorff_95"] == pytest.approx((4 * 2 + 0) / 2)
+    assert score["unmatched"] == 1
+
+
 def test_best_label_and_matched_label_may_differ():
     # Brain 1 and tumour 2. Label 1 fits the tumour best, but fits the brain better still.
     truth = np.zeros((1, 1, 100), np.uint8)
@@ -120,6 +133,11 @@ def test_best_label_and_matched_label_may_differ():
     score = class_scores(found, truth, 2, voxel_size=SIZE)
     assert score["dice"] == pytest.approx(2 * 3 / 13)
     assert score["dice_matched"] == pytest.approx(2 * 3 / 13)
+    # The tumour is split 3 to 7, and its 7 are merged with the 50 of the brain.
+    assert score["voi_split"] == pytest.approx(
+        0.1 * (0.3 * np.log2(1 / 0.3) + 0.7 * np.log2(1 / 0.7))
+    )
+    assert score["voi_merge"] == pytest.approx((50 * np.log2(57 / 50) + 7 * np.log2(57 / 7)) / 100)
     found[..., 97:] = 1
     score = class_scores(found, truth, 2, voxel_size=SIZE)
     assert score["dice"] == pytest.approx(2 * 10 / 70)
