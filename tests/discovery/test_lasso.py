@@ -44,6 +44,40 @@ def test_a_lasso_takes_the_voxels_whose_points_are_seen_inside(monkeypatch, geom
     assert (mask != expected).sum() <= 2
 
 
+def test_a_lasso_that_reaches_out_of_the_disk_or_is_very_small():
+    latents = make_latents(SHAPE)
+    cloud = finish(cloud_job(latents))
+    points = latents.read().reshape(-1, 2).astype(float)
+    for centre in ((0.0, 0.0), (0.5, -0.4)):
+        view = Translation(centre)
+        # A third of all that is seen, out to beyond the rim; all of it; a speck at one point.
+        for outline in (
+            [(0.0, 0.0), (-3.0, 0.0), (0.0, 3.0)],
+            [(-2.0, -2.0), (2.0, -2.0), (2.0, 2.0), (-2.0, 2.0)],
+            (view.apply(points[77]) + 1e-3 * np.array([[-1, -1], [1, -1], [0, 1]])).tolist(),
+        ):
+            lasso = Lasso(outline, view, cloud.projection)
+            mask = finish(lasso_job(latents, cloud, lasso))
+            expected = points_in_poly(view.apply(points), outline)
+            assert expected.any()
+            # Cells are a thousandth of the polygon wide, and of the disk at most.
+            wrong = view.apply(points[mask.ravel() != expected])
+            assert len(wrong) < 10
+            size = min(np.ptp(np.array(outline), axis=0).max(), 2.0)
+            assert all(to_edge(place, outline) < 0.005 * size for place in wrong)
+    # What is known in steps only is not used where a step counts.
+    assert lasso.voxels(cloud) is None
+
+
+def to_edge(place, outline):
+    """Distance of a place to the nearest side of a polygon."""
+    corners = np.array(outline)
+    sides = np.roll(corners, -1, 0) - corners
+    along = ((place - corners) * sides).sum(1) / (sides**2).sum(1)
+    nearest = corners + along.clip(0, 1)[:, None] * sides
+    return np.linalg.norm(place - nearest, axis=1).min()
+
+
 def test_a_lasso_in_two_of_three_dimensions():
     latents = make_latents(SHAPE, dim=3)
     cloud = finish(cloud_job(latents))

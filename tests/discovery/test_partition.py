@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from napari_hypseg.clustering import MergeTree, TreeClustering
 from napari_hypseg.discovery import History, Partition, Tally, cloud_job, node_colours
 from napari_hypseg.discovery.colours import colour_difference, distinct_colour
-from napari_hypseg.discovery.partition import leaves_below, relabel
+from napari_hypseg.discovery.partition import leaves_below
+from napari_hypseg.discovery.voxels import relabel
 from napari_hypseg.jobs import finish
 
 from .conftest import make_latents, random_tree

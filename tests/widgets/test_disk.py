@@ -378,6 +378,7 @@ def test_a_closed_disk_listens_to_nothing(qtbot, viewer, dock, result):
         viewer.theme = "light"
 
 
+@pytest.mark.parametrize("result", [3], indirect=True)
 def test_closing_the_disk_in_the_middle_is_safe(qtbot, viewer, dock, result):
     dock.state.show(result)
     _, disk = viewer.window.add_plugin_dock_widget("napari-hypseg", "Poincaré disk")

@@ -9,17 +9,16 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 import torch
-from numba import njit, types
 
 from napari_hypseg.clustering import Clustering, TreeClustering
 from napari_hypseg.discovery.cloud import Cloud
 from napari_hypseg.discovery.partition import OwnClass, Partition
+from napari_hypseg.discovery.voxels import count, count_sample
 from napari_hypseg.geometry import distance
 
 __all__ = ["ClassRow", "Figures", "Tally", "class_table", "split_from"]
 
 Array = npt.NDArray[np.float64]
-Bytes = npt.NDArray[np.uint8]
 Counts = npt.NDArray[np.int64]
 
 
@@ -163,14 +162,16 @@ class Tally:
 
     def __init__(self, clustering: TreeClustering, cloud: Cloud) -> None:
         self._leaves, self._tree = clustering.leaves.reshape(-1), clustering.tree
-        self._cloud = cloud
-        norms = np.linalg.norm(cloud.points, axis=1).astype(np.float64)
+        # In the order of the voxels, where what is near lies near in memory.
+        order = cloud.voxels.argsort()
+        self._voxels = cloud.voxels[order]
+        norms = np.linalg.norm(cloud.points[order], axis=1).astype(np.float64)
         if cloud.curvature is not None:
             root = math.sqrt(cloud.curvature)
             # Rounding may put a point of the rim on it.
             norms = 2 / root * np.arctanh(np.minimum(root * norms, 1 - 1e-7))
-        self._radii = norms
-        self._sampled = self._leaves[cloud.voxels].astype(np.int64)
+        self._radii = norms.astype(np.float32)
+        self._sampled = self._leaves[self._voxels]
         self._own: tuple[OwnClass, ...] | None = None
         self._table: tuple[Counts, Counts, Array]
 
@@ -208,24 +209,10 @@ class Tally:
         Row 0 is what no own class has, shape (m + 1, n) each.
         """
         rows, n = len(partition.own) + 1, self._tree.n_leaves
-        voxels = np.zeros((rows, n), np.int64)
-        cell = self._sampled
-        if partition.own:
-            own = partition.own_values().reshape(-1)
-            _count_covered(own, self._leaves, voxels)
-            cell = own[self._cloud.voxels] * np.int64(n) + cell
-        voxels[0] = self._tree.counts[:n] - voxels.sum(0)
-        sampled: Counts = np.bincount(cell, minlength=rows * n).reshape(rows, n)
-        distances = np.bincount(cell, self._radii, minlength=rows * n).astype(np.float64)
-        return voxels, sampled, distances.reshape(rows, n)
-
-
-_READ = types.Array(types.uint8, 1, "C", readonly=True)
-_COUNTS = types.Array(types.int64, 2, "C")
-
-
-@njit(types.void(_READ, _READ, _COUNTS), nogil=True, cache=True)
-def _count_covered(own: Bytes, leaves: Bytes, counts: Counts) -> None:
-    for i in range(own.size):
-        if own[i]:
-            counts[own[i], leaves[i]] += 1
+        if rows == 1:
+            sampled: Counts = np.bincount(self._sampled, minlength=n)
+            distances = np.bincount(self._sampled, self._radii, minlength=n).astype(np.float64)
+            return self._tree.counts[None, :n], sampled[None], distances[None]
+        owners = partition.own_values()
+        voxels = count(owners, self._leaves, rows, n)
+        return voxels, *count_sample(owners, self._voxels, self._sampled, self._radii, rows, n)

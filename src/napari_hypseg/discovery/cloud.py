@@ -17,7 +17,10 @@ from napari_hypseg.jobs import Job, Progress
 if TYPE_CHECKING:
     from napari_hypseg.latents import Latents
 
-__all__ = ["Cloud", "cloud_job"]
+__all__ = ["STEPS", "Cloud", "cloud_job"]
+
+#: Steps across the disk in which `Cloud.lattice` tells places.
+STEPS = 1 << 16
 
 # Points kept at most, all of which are compared at each pick; of more voxels a random sample.
 _MOST = 1 << 21
@@ -42,6 +45,9 @@ class Cloud:
     density : Density
         How densely they lie there: the points of all voxels with two latent dimensions, those of
         the sample with more.
+    lattice : array of uint32, or None
+        Place of every voxel on the disk, shape ``shape``: x in the upper 16 bits, y in the lower
+        ones, in `STEPS` steps from -1 to 1. Only where the latent space is the disk itself.
     """
 
     points: npt.NDArray[np.float32]
@@ -50,6 +56,7 @@ class Cloud:
     curvature: float | None
     projection: Projection
     density: Density
+    lattice: npt.NDArray[np.uint32] | None = None
 
     @cached_property
     def places(self) -> npt.NDArray[np.float32]:
@@ -68,7 +75,7 @@ class Cloud:
     def seen_in(self, projection: Projection) -> Cloud:
         """The same points on another disk."""
         density = Density()
-        other = replace(self, projection=projection, density=density)
+        other = replace(self, projection=projection, density=density, lattice=None)
         density.add(other.places)
         return other
 
@@ -133,6 +140,13 @@ def _scores(
     return score
 
 
+def _packed(places: npt.NDArray[np.floating]) -> npt.NDArray[np.uint32]:
+    """Places as `Cloud.lattice` has them, shape (n, 2) to (n,)."""
+    steps = ((places + 1) * (STEPS / 2)).clip(0, STEPS - 1).astype(np.uint32)
+    packed: npt.NDArray[np.uint32] = (steps[:, 0] << np.uint32(16)) | steps[:, 1]
+    return packed
+
+
 def cloud_job(latents: Latents) -> Job[Cloud]:
     """Gather the latent points, as a job.
 
@@ -161,12 +175,18 @@ def cloud_job(latents: Latents) -> Job[Cloud]:
     curvature = latents.curvature if latents.geometry == "hyperbolic" else None
     first_two = coordinates(latents.dim, 0, 1, curvature)
     density = Density()
+    lattice = None
+    if latents.dim == 2 and curvature is not None:
+        lattice = np.empty(latents.shape, np.uint32)
     done = 0
     for box in latents.chunk_boxes():
         yield Progress("gathering points", done, total)
         part = latents.read(box).reshape(-1, latents.dim)
         if latents.dim == 2:
-            density.add(first_two.apply(part))
+            places = first_two.apply(part)
+            density.add(places)
+            if lattice is not None:
+                lattice[box] = _packed(places).reshape(lattice[box].shape)
         kept = np.arange(len(part))
         if share < 1:
             kept = rng.permutation(len(part))[: max(1, int(share * len(part)))]
@@ -183,6 +203,6 @@ def cloud_job(latents: Latents) -> Job[Cloud]:
     order = rng.permutation(sum(map(len, points)))
     cloud = Cloud(
         np.concatenate(points)[order], np.concatenate(voxels)[order], latents.shape, curvature,
-        first_two, density,
+        first_two, density, lattice,
     )  # fmt: skip
     return cloud if latents.dim == 2 else cloud.seen_in(principal_plane(cloud.points, curvature))

@@ -6,6 +6,7 @@ import functools
 
 import numpy as np
 import numpy.typing as npt
+from scipy.spatial.distance import cdist
 
 from napari_hypseg.clustering import Clustering, MergeTree, TreeClustering
 
@@ -158,9 +159,9 @@ def distinct_colour(taken: npt.ArrayLike) -> Array:
         sRGB, 0 to 1.
     """
     rgb, views = _candidates()
-    apart = np.full(len(rgb), np.inf)
-    for other in np.asarray(taken, np.float64).reshape(-1, 1, 3):
-        apart = np.minimum(apart, _difference(views, _views(other)))
+    others = _views(np.asarray(taken, np.float64).reshape(-1, 3))
+    normal, *dichromats = (cdist(view, other) for view, other in zip(views, others, strict=True))
+    apart = np.minimum(normal, _DICHROMAT * np.minimum(*dichromats)).min(1, initial=np.inf)
     colour: Array = rgb[apart.argmax()]
     return colour
 

@@ -8,12 +8,12 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit, types
 
 from napari_hypseg.clustering import MergeTree, TreeClustering
 from napari_hypseg.discovery.colours import distinct_colour, node_colours
+from napari_hypseg.discovery.voxels import burn, plus_one, relabel
 
-__all__ = ["OwnClass", "Partition", "PartitionClass", "leaves_below", "relabel"]
+__all__ = ["OwnClass", "Partition", "PartitionClass", "leaves_below"]
 
 Array = npt.NDArray[np.float64]
 Bytes = npt.NDArray[np.uint8]
@@ -192,11 +192,14 @@ class Partition:
 
         It stays the same while only the tree is cut elsewhere.
         """
-        return self._burn(self.clustering.leaves + np.uint8(1), self.tree.n_leaves + 1)
+        return self._burn(plus_one(self.clustering.leaves), self.tree.n_leaves + 1)
 
     def own_values(self) -> Bytes:
         """Own class of each voxel counted from 1, 0 where there is none, shape (z, y, x)."""
-        return self._burn(np.zeros(self.clustering.leaves.shape, np.uint8), 1)
+        # Filled, not made of zeros: so that it comes in large pages.
+        empty = np.empty(self.clustering.leaves.shape, np.uint8)
+        empty.fill(0)
+        return self._burn(empty, 1)
 
     def value_labels(self) -> Bytes:
         """Label of each of the `values`, shape (256,); that of 0 is 0."""
@@ -382,8 +385,7 @@ class Partition:
     def _burn(self, volume: Bytes, first: int) -> Bytes:
         """Write the own classes into a volume, from this value on."""
         for value, own in enumerate(self.own, start=first):
-            mask = np.ascontiguousarray(own.mask).reshape(-1).view(np.uint8)
-            _put(volume.reshape(-1), mask, value)
+            burn(volume, own.mask, value)
         return volume
 
 
@@ -399,40 +401,9 @@ def leaves_below(tree: MergeTree, node: int) -> list[int]:
     return found
 
 
-def relabel(values: Bytes, lookup: Bytes) -> Bytes:
-    """``lookup[values]``, ten times as quick as numpy: 35 ms for 65 million voxels.
-
-    Parameters
-    ----------
-    values : array of uint8
-    lookup : array of uint8, shape (256,)
-    """
-    out = np.empty(values.shape, np.uint8)
-    _look_up(values.reshape(-1), lookup, out.reshape(-1))
-    return out
-
-
 def _parents(tree: MergeTree) -> npt.NDArray[np.int64]:
     """Parent of every node but the root, shape (2 n - 1,)."""
     n = tree.n_leaves
     parents = np.zeros(2 * n - 1, np.int64)
     parents[tree.merges] = np.arange(n, 2 * n - 1)[:, None]
     return parents
-
-
-# Compiled when this module is loaded: not while a person waits for a click to do something.
-_READ = types.Array(types.uint8, 1, "C", readonly=True)
-_WRITE = types.Array(types.uint8, 1, "C")
-
-
-@njit(types.void(_READ, _READ, _WRITE), nogil=True, cache=True)
-def _look_up(values: Bytes, lookup: Bytes, out: Bytes) -> None:
-    for i in range(values.size):
-        out[i] = lookup[values[i]]
-
-
-@njit(types.void(_WRITE, _READ, types.uint8), nogil=True, cache=True)
-def _put(volume: Bytes, mask: Bytes, value: int) -> None:
-    for i in range(mask.size):
-        # Written everywhere, so that many voxels are done at once.
-        volume[i] = value if mask[i] else volume[i]

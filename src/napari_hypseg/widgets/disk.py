@@ -324,11 +324,14 @@ class DiskDock(QWidget):
         result, cloud = self.state.result, self.cloud
         if result is None or cloud is None:
             return
-        if self.runner.title:
-            self.text.setText(self.runner.wait)
-            return
         lasso = Lasso(outline, self.scene.translation, cloud.projection)
-        self.runner.start("lasso", lasso_job(result.latents, cloud, lasso), self._on_held)
+        mask = lasso.voxels(cloud)
+        if mask is not None:
+            self._on_held(mask)
+        elif self.runner.title:
+            self.text.setText(self.runner.wait)
+        else:
+            self.runner.start("lasso", lasso_job(result.latents, cloud, lasso), self._on_held)
 
     def _on_held(self, mask: Any) -> None:
         if not self._links:

@@ -108,7 +108,7 @@ class LeafLayer:
             self.layer.selected_label = partition.keys.index(chosen[0]) + 1
 
     def _labels(self) -> npt.NDArray[np.uint8]:
-        from napari_hypseg.discovery.partition import relabel
+        from napari_hypseg.discovery.voxels import relabel
 
         assert self._exact is not None  # noqa: S101
         return relabel(self._values, self._exact)

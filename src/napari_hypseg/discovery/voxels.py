@@ -1,0 +1,198 @@
+"""Passes over all voxels of a volume, compiled and shared among the processors."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit, types
+
+__all__ = ["burn", "count", "count_sample", "inside", "plus_one", "relabel"]
+
+Bytes = npt.NDArray[np.uint8]
+Counts = npt.NDArray[np.int64]
+
+# Voxels that are not worth a thread.
+_FEW = 1 << 18
+_THREADS = min(os.cpu_count() or 1, 8)
+# Counters side by side: one that was written a moment ago can't be read at once.
+_LANES = 4
+
+
+def relabel(values: Bytes, lookup: Bytes) -> Bytes:
+    """``lookup[values]``, many times as quick as numpy.
+
+    Parameters
+    ----------
+    values : array of uint8
+    lookup : array of uint8, shape (256,)
+    """
+    out = np.empty(values.shape, np.uint8)
+    _share(_look_up, (values.reshape(-1), out.reshape(-1)), (lookup,))
+    return out
+
+
+def plus_one(values: Bytes) -> Bytes:
+    """``values + 1``."""
+    return relabel(values, np.arange(1, 257, dtype=np.uint16).astype(np.uint8))
+
+
+def burn(volume: Bytes, mask: npt.NDArray[np.bool_], value: int) -> None:
+    """Write a value where a mask is."""
+    bits = np.ascontiguousarray(mask).reshape(-1).view(np.uint8)
+    _share(_put, (volume.reshape(-1), bits), (value,))
+
+
+def count(owners: Bytes, leaves: Bytes, rows: int, n: int) -> Counts:
+    """How many voxels have each owner and leaf, shape (rows, n).
+
+    Parameters
+    ----------
+    owners : array of uint8
+        Below ``rows``.
+    leaves : array of uint8
+        Below ``n``.
+    """
+    counts = np.zeros((_THREADS, _LANES, rows * n), np.int64)
+    _share(_count, (owners.reshape(-1), leaves.reshape(-1)), (n,), (counts,))
+    found: Counts = counts.sum((0, 1)).reshape(rows, n)
+    return found
+
+
+def count_sample(
+    owners: Bytes, voxels: Counts, leaves: Bytes, values: npt.NDArray[np.float32], rows: int, n: int
+) -> tuple[Counts, npt.NDArray[np.float64]]:
+    """Number of some voxels, and sum of their values, for each owner and leaf, shape (rows, n).
+
+    Parameters
+    ----------
+    owners : array of uint8
+        Of all voxels.
+    voxels : array of int64, shape (m,)
+        Flat indices of some.
+    leaves, values : array, shape (m,)
+        Theirs.
+    """
+    counts, sums = np.zeros((_THREADS, rows * n), np.int64), np.zeros((_THREADS, rows * n))
+    _share(_count_sample, (voxels, leaves, values), (owners.reshape(-1), n), (counts, sums))
+    return counts.sum(0).reshape(rows, n), sums.sum(0).reshape(rows, n)
+
+
+def inside(
+    places: npt.NDArray[np.uint32], table: Bytes, low: tuple[int, int], shift: int
+) -> npt.NDArray[np.bool_]:
+    """Whether places lie in cells that are marked.
+
+    Parameters
+    ----------
+    places : array of uint32
+        x in the upper 16 bits, y in the lower ones.
+    table : array of uint8, shape (m, m)
+        1 in the cells that are marked, x along its rows; its outermost rows and columns are not.
+    low : tuple of int
+        x and y at which the table begins; they may be negative.
+    shift : int
+        A cell is ``2 ** shift`` steps wide.
+    """
+    out = np.empty(places.shape, np.bool_)
+    # Modulo 2 ** 32, as the places are subtracted from.
+    first = (v % (1 << 32) for v in low)
+    _share(_inside, (places.reshape(-1), out.reshape(-1).view(np.uint8)), (table, *first, shift))
+    return out
+
+
+def _share(
+    kernel: Callable[..., Any],
+    each: tuple[npt.NDArray[Any], ...],
+    whole: tuple[Any, ...] = (),
+    of_part: tuple[npt.NDArray[Any], ...] = (),
+) -> None:
+    """Run a compiled function in threads.
+
+    Each gets its part of the arrays of ``each``, all of ``whole``, its row of those of ``of_part``.
+    """
+    size = each[0].size
+    parts = _THREADS if size > _FEW else 1
+    ends = np.linspace(0, size, parts + 1).astype(np.int64).tolist()
+
+    def run(part: int) -> None:
+        here = slice(ends[part], ends[part + 1])
+        kernel(*(array[here] for array in each), *whole, *(array[part] for array in of_part))
+
+    if parts == 1:
+        run(0)
+        return
+    others = [_pool().submit(run, part) for part in range(1, parts)]
+    run(0)
+    for other in others:
+        other.result()
+
+
+@functools.cache
+def _pool() -> ThreadPoolExecutor:
+    # Kept: to start threads takes as long as some of the passes.
+    return ThreadPoolExecutor(_THREADS)
+
+
+# Compiled when this module is loaded: not while a person waits for a click to do something.
+_READ = types.Array(types.uint8, 1, "C", readonly=True)
+_WRITE = types.Array(types.uint8, 1, "C")
+_TABLE = types.Array(types.uint8, 2, "C", readonly=True)
+_PLACES = types.Array(types.uint32, 1, "C", readonly=True)
+_INDICES = types.Array(types.int64, 1, "C", readonly=True)
+_VALUES = types.Array(types.float32, 1, "C", readonly=True)
+
+
+@njit(types.void(_READ, _WRITE, _READ), nogil=True, cache=True)
+def _look_up(values: Bytes, out: Bytes, lookup: Bytes) -> None:
+    for i in range(values.size):
+        out[i] = lookup[values[i]]
+
+
+@njit(types.void(_WRITE, _READ, types.uint8), nogil=True, cache=True)
+def _put(volume: Bytes, mask: Bytes, value: int) -> None:
+    for i in range(mask.size):
+        # Written everywhere, so that many voxels are done at once.
+        volume[i] = value if mask[i] else volume[i]
+
+
+@njit(types.void(_READ, _READ, types.int64, types.int64[:, ::1]), nogil=True, cache=True)
+def _count(owners: Bytes, leaves: Bytes, n: int, counts: Counts) -> None:
+    for i in range(owners.size):
+        counts[i & (_LANES - 1), owners[i] * n + leaves[i]] += 1
+
+
+@njit(
+    types.void(_INDICES, _READ, _VALUES, _READ, types.int64, types.int64[::1], types.float64[::1]),
+    nogil=True,
+    cache=True,
+)
+def _count_sample(
+    voxels: Counts, leaves: Bytes, values: npt.NDArray[np.float32], owners: Bytes, n: int,
+    counts: Counts, sums: npt.NDArray[np.float64],
+) -> None:  # fmt: skip
+    for i in range(voxels.size):
+        cell = owners[voxels[i]] * n + leaves[i]
+        counts[cell] += 1
+        sums[cell] += values[i]
+
+
+@njit(
+    types.void(_PLACES, _WRITE, _TABLE, types.uint32, types.uint32, types.uint32),
+    nogil=True,
+    cache=True,
+)
+def _inside(
+    places: npt.NDArray[np.uint32], out: Bytes, table: Bytes, low_x: int, low_y: int, shift: int
+) -> None:
+    cells, last = table.reshape(-1), np.uint32(len(table) - 1)
+    for i in range(places.size):
+        # Below the table's beginning these wrap around, and are clipped to its empty end.
+        x = np.uint32((places[i] >> np.uint32(16)) - low_x) >> shift
+        y = np.uint32((places[i] & np.uint32(0xFFFF)) - low_y) >> shift
+        out[i] = cells[min(x, last) * len(table) + min(y, last)]
