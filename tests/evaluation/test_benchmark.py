@@ -10,7 +10,7 @@ from PIL import Image
 
 from napari_hypseg.evaluation import benchmark, samples
 from napari_hypseg.evaluation.benchmark import benchmark_job
-from napari_hypseg.evaluation.methods import Method
+from napari_hypseg.evaluation.methods import Budget, Method
 from napari_hypseg.evaluation.tables import read_cells, summarise, write_tables
 from napari_hypseg.jobs import finish
 from napari_hypseg.volumes import VolumeError, make_toy
@@ -26,7 +26,7 @@ def calls(monkeypatch):
     calls = Calls()
 
     def oracle(volumes, budget):
-        calls.append(("fit", budget.seed, [v.name for v in volumes]))
+        calls.append(("fit", budget, [v.name for v in volumes]))
 
         def predict(volume, k):
             calls.append(("predict", volume.name, k))
@@ -70,7 +70,8 @@ def test_scores_failures_and_tables(calls, tmp_path):
     assert "- what fails (inductive): RuntimeError: no luck" in text
     assert "| the truth | 1.000 ± 0.000 | 1.000 ± 0.000 | 1.000 ± 0.000 | 2 | 2 |" in text
     fits = [call for call in calls if call[0] == "fit"]
-    assert fits[0] == ("fit", 0, ["toy-regular-0", "toy-regular-1"])
+    assert fits[0] == ("fit", Budget(0, quick=True), ["toy-regular-0", "toy-regular-1"])
+    assert [fit[1].seed for fit in fits] == [0, 0, 1, 1]
     predicted = [call[1:] for call in calls if call[0] == "predict"][:6]
     assert predicted == [(f"toy-regular-{s}", k) for s in (100, 101) for k in (2, 4, 8)]
     picture = np.asarray(Image.open(table.parent / "pictures/toy-regular-100-inductive-oracle.png"))

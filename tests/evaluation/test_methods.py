@@ -34,6 +34,11 @@ def two_steps(monkeypatch):
     monkeypatch.setattr(Budget, "steps", lambda self, full: 2)
 
 
+def test_a_quick_run_takes_a_fifth_of_the_steps():
+    assert [Budget(quick=quick).steps(1500) for quick in (True, False)] == [300, 1500]
+    assert Budget(quick=True).steps(3) == 1
+
+
 @pytest.mark.parametrize("name", list(METHODS))
 def test_every_method_keeps_the_interface(name, easy, two_steps):
     volume, _ = easy
