@@ -252,6 +252,27 @@ def test_stop_keeps_the_model_so_far_and_resume_goes_on(qtbot, dock, toy):
     assert dock.model.train.text() == "Train"
 
 
+def test_only_a_training_on_the_same_volumes_is_resumed(qtbot, viewer, dock, toy):
+    viewer.add_image(toy.data[:20], name="other")
+    viewer.add_image(toy.data[2:], name="third")
+    dock.volume.layer.setCurrentIndex(0)
+    dock.volume.layer.activated.emit(0)
+    others = dock.volume.others()
+    also = dock.model.form["also"]
+    dock.model.form["steps"].value = 100_000
+    also.value = others[:1]
+    click(qtbot, dock.model.train)
+    qtbot.waitUntil(lambda: bool(dock.model.loss._points), timeout=30_000)
+    qtbot.mouseClick(dock.progress.stop, Qt.MouseButton.LeftButton)
+    idle(qtbot, dock)
+    assert dock.model.train.text() == "Resume"
+    for volumes, text in (
+        ([], "Train"), (others[1:], "Train"), (others, "Train"), (others[:1], "Resume")
+    ):  # fmt: skip
+        also.value = volumes
+        assert dock.model.train.text() == text
+
+
 def test_cancelling_in_the_window_of_activities_stops(qtbot, viewer, dock, toy):
     from napari._qt.widgets.qt_progress_bar import QtLabeledProgressBar
 

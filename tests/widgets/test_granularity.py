@@ -171,6 +171,45 @@ def test_a_click_below_the_cut_chooses_the_class(qtbot, step, state):
     assert state.chosen == (state.partition.nodes[0],)
 
 
+def click_head(qtbot, table, column):
+    head = table.horizontalHeader()
+    x = head.sectionViewportPosition(column) + head.sectionSize(column) // 2
+    qtbot.mouseClick(head.viewport(), Qt.MouseButton.LeftButton, pos=QPoint(x, head.height() // 2))
+
+
+def test_a_click_on_the_head_of_a_column_sorts(qtbot, step, state):
+    table, nodes = step.table, state.partition.nodes
+    state.change(state.partition.rename(nodes[3], "Class 10").rename(nodes[0], "a wall"))
+    state.highlight([nodes[3]])
+
+    def column(index):
+        return [table.item(row, index).text() for row in range(table.rowCount())]
+
+    click_head(qtbot, table, 2)
+    sizes = [int(text.replace(",", "")) for text in column(2)]
+    assert sizes == sorted(sizes)
+    assert state.chosen == (nodes[3],)
+    assert [column(1)[row] for row in chosen_rows(table)] == ["Class 10"]
+    click_head(qtbot, table, 2)
+    assert [int(text.replace(",", "")) for text in column(2)] == sizes[::-1]
+    click_head(qtbot, table, 1)
+    assert column(1) == ["a wall", "class 2", "class 3", "class 5", "class 6", "Class 10"]
+    # A row is still its class: to choose, to name, to hide; and it moves with its name.
+    table.selectRow(1)
+    assert state.chosen == (nodes[1],)
+    table.item(1, 1).setText("zinc")
+    assert state.partition.name(nodes[1]) == "zinc"
+    assert column(1)[-1] == "zinc"
+    table.item(5, 0).setCheckState(Qt.CheckState.Unchecked)
+    assert state.partition.is_hidden(nodes[1])
+    step.class_actions.name.trigger()
+    editor_of(step).setText("iron")
+    qtbot.keyClick(editor_of(step), Qt.Key.Key_Return)
+    qtbot.waitUntil(lambda: state.partition.name(nodes[1]) == "iron")
+    click_head(qtbot, table, 0)
+    assert column(1)[:2] == ["a wall", "iron"]
+
+
 def test_rows_chosen_in_the_table_are_chosen_everywhere(qtbot, step, state):
     changes = []
     state.chosen_changed.connect(lambda: changes.append(state.chosen))

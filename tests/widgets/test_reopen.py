@@ -11,8 +11,9 @@ need_gui()
 
 from napari.layers import Image, Labels  # noqa: E402
 
+from napari_hypseg.discovery import Translation  # noqa: E402
 from napari_hypseg.jobs import finish  # noqa: E402
-from napari_hypseg.session import Session  # noqa: E402
+from napari_hypseg.session import Session, read_session  # noqa: E402
 from napari_hypseg.volumes import Volume, make_toy, read_volume, write_image  # noqa: E402
 from napari_hypseg.widgets.files import get_reader  # noqa: E402
 
@@ -78,7 +79,8 @@ def test_a_folder_opens_as_it_was_left(qtbot, opened, folder):
     dock.state.change(partition.rename(node, "membrane").hide(partition.nodes[0]))
     dock.state.add_own(dock.state.result.clustering.leaves == 3, "spike")
     viewer.dims.set_point(range(3), (ORIGIN[0] + 5 * SIZE[0], 0, 60))
-    dock.show_disk()
+    view = Translation((0.3, -0.2))
+    dock.show_disk().scene.translate(view)
     dock.state.settle()
     left = dock.state.partition
     labels = layer_of_type(viewer, Labels)
@@ -95,7 +97,53 @@ def test_a_folder_opens_as_it_was_left(qtbot, opened, folder):
     np.testing.assert_allclose(labels.scale, SIZE)
     np.testing.assert_allclose(labels.translate, ORIGIN)
     assert viewer.dims.point == before[3]
-    assert any("Poincaré disk" in name for name in viewer.window.dock_widgets)
+    assert dock.show_disk().scene.translation == view
+    # Where one looks is kept without anything else being done.
+    camera = getattr(viewer, "scene", viewer).camera
+    camera.zoom, camera.center = 3.5, (10, 20, 30)
+    dock.show_disk().scene.zoom(2.0, (50, 50))
+    half = dock.show_disk().scene.half_width
+    window = lambda: read_session(folder)["view"]["window"]  # noqa: E731
+    qtbot.waitUntil(lambda: window()["camera"]["zoom"] == 3.5, timeout=5000)
+    viewer.close()
+
+    viewer, dock = opened(folder)
+    camera = getattr(viewer, "scene", viewer).camera
+    assert (camera.zoom, camera.center) == (3.5, (10, 20, 30))
+    assert dock.show_disk().scene.half_width == pytest.approx(half)
+
+
+def test_the_other_tree_keeps_its_classes(qtbot, opened, folder):
+    def cluster(kind):
+        dock.granularity.kind.setCurrentIndex(dock.granularity.kind.findData(kind))
+        dock.granularity.cluster.click()
+        settle(qtbot, dock)
+        assert dock.state.result.clustering.kind == kind
+
+    def name(what):
+        node = dock.state.partition.nodes[1]
+        dock.state.change(dock.state.partition.rename(node, what).hide(node))
+        dock.state.settle()
+
+    viewer, dock = opened(folder)
+    name("kind")
+    mask = dock.state.result.clustering.leaves == 3
+    dock.state.add_own(mask, "spike")
+    dock.state.settle()
+    cluster("volume")
+    name("thing")
+    viewer.close()
+
+    viewer, dock = opened(folder)
+    for kind, named in (("volume", "thing"), ("disk", "kind"), ("volume", "thing")):
+        cluster(kind)
+        classes = dock.state.partition.classes
+        assert [(c.name, c.hidden) for c in classes if " " not in c.name] == [
+            (named, True), ("spike", False)
+        ]  # fmt: skip
+        (own,) = dock.state.partition.own
+        np.testing.assert_array_equal(own.mask, mask)
+        dock.state.settle()
 
 
 def test_a_folder_dropped_beside_other_work(qtbot, opened, folder):

@@ -37,7 +37,7 @@ def write_session(folder: Path, values: Mapping[str, Any]) -> None:
 
 
 def read_session(folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """What `write_session` wrote: ``volume``, ``run``, ``labels`` and ``view``.
+    """What `write_session` wrote: ``volume``, ``run``, ``labels``, ``view`` and ``views``.
 
     Raises
     ------
@@ -61,7 +61,9 @@ def read_session(folder: str | os.PathLike[str]) -> dict[str, Any]:
             f"{path}: the session has format {version}, this version of napari-hypseg reads up "
             f"to {FORMAT_VERSION}: update napari-hypseg"
         )
-    parts = {"volume": dict, "run": dict, "view": dict, "labels": list}
+    parts = {"volume": dict, "run": dict, "view": dict, "views": dict, "labels": list}
+    # Of other clusterings; older sessions know none.
+    values.setdefault("views", {})
     if not all(isinstance(values.get(name), kind) for name, kind in parts.items()):
         raise ValueError(f"{path}: is damaged, parts of it are missing")
     return values

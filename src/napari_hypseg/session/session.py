@@ -76,6 +76,8 @@ class Session:
     view : dict
         What a person made of it: classes, names and the like; JSON values. See
         `napari_hypseg.session.keep_partition`.
+    views : dict of str to dict
+        The same of other clusterings of these latent points, to which a person may come back.
     masks : dict of int to array of bool
         Voxels of a person's own classes that the folder holds, by key.
     """
@@ -88,6 +90,7 @@ class Session:
         self.latents: Latents | None = None
         self.clustering: Clustering | None = None
         self.view: dict[str, Any] = {}
+        self.views: dict[str, dict[str, Any]] = {}
         self.masks: dict[int, npt.NDArray[np.bool_]] = {}
         self._place: dict[str, Any] | None = None
         # Label files in the folder, of this run or an earlier one.
@@ -148,6 +151,7 @@ class Session:
                     "its voxels are others"
                 )
             session.run, session.view = run, values["view"]
+            session.views = values["views"]
             source = session.volume.source
             session._place = values["volume"] if source is None else place_of(source, folder)
             yield Progress("opening the session", 1, 3)
@@ -209,7 +213,13 @@ class Session:
             self._place = place_of(self.volume.source, self.folder)
         write_session(
             self.folder,
-            {"volume": self._place, "run": self.run, "labels": self._written, "view": self.view},
+            {
+                "volume": self._place,
+                "run": self.run,
+                "labels": self._written,
+                "view": self.view,
+                "views": self.views,
+            },
         )
 
     def train_job(
@@ -297,7 +307,8 @@ class Session:
                     store=self._store(stride),
                 )  # fmt: skip
             latents = yield from job
-        self.latents, self.clustering, self.view = latents, None, {}
+        self.latents, self.clustering = latents, None
+        self.view, self.views = {}, {}
         self.run.pop("clustering", None)
         self.run["mapping"] = {
             "box": None if box is None else [[s.start, s.stop] for s in box],
@@ -372,8 +383,12 @@ class Session:
         """Take up clusters that `cluster_job` found before, of the same latent points."""
         how = {"tree": tree, "smoothing": smoothing, "seed": seed}
         self.clustering = clustering
-        if self.run.get("clustering") != how:
-            self.view = {}
+        before = self.run.get("clustering")
+        if before != how:
+            window = {name: value for name, value in self.view.items() if name == "window"}
+            if before is not None:
+                self.views[_named(before)] = _of_tree(self.view)
+            self.view = self.views.pop(_named(how), {}) | window
         self.run["clustering"] = how
         self.save()
 
@@ -433,6 +448,23 @@ class Session:
         began = time.monotonic()
         yield
         self.run["seconds"][stage] = round(time.monotonic() - began, 2)
+
+
+def _named(how: dict[str, Any]) -> str:
+    """A clustering in a word, by its settings."""
+    return " ".join(f"{name}={how[name]}" for name in ("tree", "smoothing", "seed"))
+
+
+def _of_tree(view: dict[str, Any]) -> dict[str, Any]:
+    """A view without a person's own classes: those go along to other clusterings."""
+    try:
+        classes = view["classes"]
+        names = {key: name for key, name in classes["names"].items() if int(key) >= 0}
+        hidden = [key for key in classes["hidden"] if key >= 0]
+    # Nothing was kept, or what was is damaged, which is told where it is opened.
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return {}
+    return {"classes": {**classes, "names": names, "hidden": hidden, "own": []}}
 
 
 def _changed(path: Path) -> int | None:

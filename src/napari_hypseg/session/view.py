@@ -74,7 +74,7 @@ def kept_partition(session: Session) -> Partition | None:
     if not isinstance(clustering, TreeClustering) or "classes" not in session.view:
         return None
     try:
-        found, session.masks = _partition(session.view["classes"], clustering, session.folder)
+        found, masks = _partition(session.view["classes"], clustering, session.folder)
     except (
         KeyError,
         TypeError,
@@ -89,6 +89,7 @@ def kept_partition(session: Session) -> Partition | None:
             f"{session.folder}: the classes kept there are damaged or don't fit their tree; the "
             "rest of the session is whole"
         ) from None
+    session.masks |= masks
     return found
 
 
@@ -128,7 +129,8 @@ def _mask_path(folder: Path, key: int) -> Path:
 
 def _write_mask(path: Path, mask: Mask) -> None:
     with replacing(path) as fresh, fresh.open("wb") as file:
-        np.savez_compressed(file, bits=np.packbits(mask), shape=np.array(mask.shape))
+        # Not compressed: that would take half a second of a large volume's, this a tenth.
+        np.savez(file, bits=np.packbits(mask), shape=np.array(mask.shape))
 
 
 def _read_mask(path: Path, shape: tuple[int, ...]) -> Mask:

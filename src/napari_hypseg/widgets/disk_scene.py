@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -319,6 +319,28 @@ class DiskScene:
     def half_width(self) -> float:
         """Of what is seen, in units of the disk's radius."""
         return float(min(self._view.camera.rect.size)) / 2
+
+    @property
+    def view(self) -> dict[str, list[float]]:
+        """Where one looks, to be kept in JSON; `look` looks there again."""
+        rect = self._view.camera.rect
+        return {
+            "centre": list(self.translation.centre),
+            "rect": [float(v) for v in (*rect.pos, *rect.size)],
+        }
+
+    def look(self, view: Mapping[str, Any]) -> None:
+        """Look where one looked before; nothing happens if that can't be told."""
+        try:
+            (x, y), (left, low, width, height) = view["centre"], view["rect"]
+            rect = tuple(float(v) for v in (left, low, width, height))
+            translation = Translation((float(x), float(y)), self._curved)
+        except (KeyError, TypeError, ValueError):
+            return
+        if all(map(math.isfinite, (*rect, *translation.centre))) and min(rect[2:]) > 0:
+            self._view.camera.rect = rect
+            self.translate(translation)
+            self._draw_rings()
 
     def translate(self, translation: Translation) -> None:
         """Look at the disk from another of its points."""

@@ -198,15 +198,19 @@ class ModelStep(Step):
 
     def _can_resume(self) -> bool:
         """Whether the training that the form describes was stopped on its way."""
-        model = self._model()
-        if model is None or "stopped" not in model.training:
+        session, model = self._state.session, self._model()
+        if session is None or model is None or "stopped" not in model.training:
             return False
-        done, asked = model.training, self.form.asdict()
+        done, asked = model.training, self.settings()
+        volumes = [session.volume, *asked["also"]]
+        # To compare all voxels would take too long here: the training itself does.
         return bool(
             model.preset == asked["preset"]
             and done["seed"] == asked["seed"]
             and done["settings"]["steps"] == asked["steps"]
-            and len(done["volumes"]) == 1 + len(asked["also"])
+            and done["volumes"][0]["fingerprint"] == session.run["volume"]["fingerprint"]
+            and [(v["name"], tuple(v["shape"])) for v in done["volumes"]]
+            == [(v.name, v.shape) for v in volumes]
         )
 
     def _start(self, title: str, job: Callable[..., Job[Any]], **more: Any) -> None:

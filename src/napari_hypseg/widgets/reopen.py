@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["SessionKeeper", "ask_for_session", "show_export", "take_up_soon"]
 
-# Milliseconds between looks whether the dock is free.
-_WAIT = 50
+# Milliseconds between looks whether the dock is free, and whether one looks elsewhere now.
+_WAIT, _LOOK = 50, 2000
 
 
 def take_up_soon(viewer: Any, folder: Path) -> None:
@@ -91,6 +92,9 @@ class SessionKeeper:
         dock.volume.edited.connect(self.find)
         dock.state.settled.connect(self.keep)
         dock.state.result_changed.connect(self.keep)
+        timer = QTimer(dock)
+        timer.timeout.connect(self._keep_window)
+        timer.start(_LOOK)
 
     def open(self, layer: Any, folder: Path) -> None:
         """Take up the session of a folder, whose volume a layer shows."""
@@ -147,8 +151,17 @@ class SessionKeeper:
         if result is not None:
             _restore(dock.viewer, window)
             if window.get("disk"):
-                dock.show_disk()
+                dock.show_disk().scene.look(window["disk"])
         dock.progress.rest("")
+
+    def _keep_window(self) -> None:
+        """Keep where one looks, if that has changed."""
+        session = self._dock.state.session
+        if session is not None and session.view.get("window", {}) not in (
+            {},
+            _window(self._dock.viewer),
+        ):
+            self.keep()
 
     def keep(self) -> None:
         """Keep the classes as they are, and what the window shows."""
@@ -163,23 +176,43 @@ class SessionKeeper:
             return
         from napari_hypseg.session import keep_partition
 
-        viewer = self._dock.viewer
-        docks = viewer.window.dock_widgets
-        window = {
-            "point": [float(v) for v in viewer.dims.point],
-            "displayed": viewer.dims.ndisplay,
-            "disk": any("Poincaré disk" in name for name in docks),
-        }
         try:
-            keep_partition(session, partition, window=window)
+            keep_partition(session, partition, window=_window(self._dock.viewer))
         except OSError as error:
             self._dock.progress.rest(f"✗  {session.folder}: can't be written, {error.strerror}")
 
 
+def _window(viewer: Any) -> dict[str, Any]:
+    """Where a person looks, in the viewer and on the disk, as JSON values."""
+    camera = _camera(viewer)
+    docks = viewer.window.dock_widgets
+    disks = [dock for name, dock in docks.items() if "Poincaré disk" in name]
+    return {
+        "point": [float(v) for v in viewer.dims.point],
+        "displayed": viewer.dims.ndisplay,
+        "camera": {
+            "center": [float(v) for v in camera.center],
+            "zoom": float(camera.zoom),
+            "angles": [float(v) for v in camera.angles],
+        },
+        "disk": disks[0].scene.view if disks else None,
+    }
+
+
+def _camera(viewer: Any) -> Any:
+    """The camera: since napari 0.9 it belongs to the scene."""
+    return getattr(viewer, "scene", viewer).camera
+
+
 def _restore(viewer: Any, window: dict[str, Any]) -> None:
-    """Show the slice that was shown."""
+    """Show the slice that was shown, from where it was seen."""
     point = window.get("point", [])
     if len(point) == viewer.dims.ndim:
         viewer.dims.set_point(range(len(point)), point)
     if window.get("displayed") in (2, 3):
         viewer.dims.ndisplay = window["displayed"]
+    camera = window.get("camera", {})
+    for name in ("center", "zoom", "angles"):
+        # What napari doesn't take it leaves as it is.
+        with suppress(KeyError, TypeError, ValueError):
+            setattr(_camera(viewer), name, camera[name])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
 import napari
 from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
@@ -19,6 +22,9 @@ from napari_hypseg.widgets.runner import JobRunner
 from napari_hypseg.widgets.shortcuts import give_keys
 from napari_hypseg.widgets.state import Result, State, discover_job
 from napari_hypseg.widgets.volume_step import VolumeStep
+
+if TYPE_CHECKING:
+    from napari_hypseg.widgets.disk import DiskDock
 
 __all__ = ["SegmentationDock"]
 
@@ -139,13 +145,25 @@ class SegmentationDock(QWidget):
         is_whole = result is not None and result.model is session.model and self.map.is_whole
         shown = result.stride if result is not None and is_whole else None
         job = discover_job(session, stride=stride, box=box, shown=shown, **settings)
-        self.runner.start(title, job, self.state.show)
+        self.runner.start(title, job, self._on_discovered)
 
-    def show_disk(self) -> None:
+    def _on_discovered(self, result: Result) -> None:
+        """Show a result, with the classes that the session has kept of this very clustering."""
+        from napari_hypseg.session import kept_partition
+
+        session, kept = self.state.session, None
+        if session is not None and session.clustering is result.clustering:
+            try:
+                kept = kept_partition(session)
+            except ValueError as error:
+                self.progress.rest(f"✗  {error}")
+        self.state.show(result, None if kept is None else replace(kept, colours=result.colours))
+
+    def show_disk(self) -> DiskDock:
         """Show the Poincare disk, linked to this dock."""
         from napari_hypseg.widgets.disk import DiskDock
 
-        open_dock(self.viewer, DiskDock, "Poincaré disk")
+        return open_dock(self.viewer, DiskDock, "Poincaré disk")
 
     def _on_runner(self) -> None:
         if self.runner.stopping:

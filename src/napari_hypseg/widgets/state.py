@@ -138,7 +138,7 @@ class State:
         self.result, self._history = result, None
         if result is not None:
             if kept is not None:
-                before, self._kept[result] = None, History(kept)
+                self._kept[result] = History(kept)
             elif result not in self._kept:
                 k = min(self._k, result.most)
                 self._kept[result] = History(Partition.of(result.clustering, k, result.colours))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QItemSelectionModel, QSignalBlocker, Qt
 from qtpy.QtGui import QColor, QIcon, QPixmap
@@ -29,6 +30,9 @@ _COLUMNS = {
 class ClassTable(QTableWidget):
     """The classes as they are now; they can be chosen, named and hidden here.
 
+    A click on the head of a column sorts by it, another one turns the order round; the first column
+    sorts by label.
+
     Parameters
     ----------
     state : State
@@ -37,6 +41,8 @@ class ClassTable(QTableWidget):
     def __init__(self, state: State) -> None:
         super().__init__(0, len(_COLUMNS))
         self._state = state
+        # Keys of the classes, a row each.
+        self._keys: list[int] = []
         self.setHorizontalHeaderLabels(list(_COLUMNS))
         for column, tip in enumerate(_COLUMNS.values()):
             self.horizontalHeaderItem(column).setToolTip(tip)
@@ -47,6 +53,10 @@ class ClassTable(QTableWidget):
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Fixed)
         header.setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
         self.setColumnWidth(0, 46)
+        # Qt's own sorting would move the cells while they are filled.
+        header.setSortIndicatorShown(True)
+        header.setSortIndicator(0, Qt.SortOrder.AscendingOrder)
+        header.sortIndicatorChanged.connect(lambda _section, _order: self.refresh())
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         self.setEditTriggers(QAbstractItemView.EditTrigger.DoubleClicked)
@@ -63,16 +73,38 @@ class ClassTable(QTableWidget):
         classes = [] if partition is None else partition.classes
         with QSignalBlocker(self):
             self.setRowCount(len(classes))
+            self._keys = []
             if partition is not None and result is not None:
                 figures = result.tally.figures(partition, result.latents.voxel_size)
-                for row, (shown, figure) in enumerate(zip(classes, figures, strict=True)):
+                pairs = self._sorted(list(zip(classes, figures, strict=True)))
+                self._keys = [shown.key for shown, _ in pairs]
+                for row, (shown, figure) in enumerate(pairs):
                     self._fill(row, shown, figure)
         self._mark()
 
+    def _sorted(
+        self, pairs: list[tuple[PartitionClass, Figures]]
+    ) -> list[tuple[PartitionClass, Figures]]:
+        """The classes in the order of the column that is marked; those without a figure last."""
+        header = self.horizontalHeader()
+        column = header.sortIndicatorSection()
+        falling = header.sortIndicatorOrder() == Qt.SortOrder.DescendingOrder
+
+        def value(pair: tuple[PartitionClass, Figures]) -> Any:
+            shown, figure = pair
+            if column == 1:
+                # Numbers within names count as numbers: class 10 comes after class 9.
+                parts = re.split(r"(\d+)", shown.name.casefold())
+                return [(int(p), "") if p.isdigit() else (-1, p) for p in parts]
+            if column == 4 and math.isnan(figure.distance):
+                return -math.inf if falling else math.inf
+            return (shown.label, 0, figure.voxels, figure.volume_nm3, figure.distance)[column]
+
+        return sorted(pairs, key=value, reverse=falling)
+
     def edit_name(self, key: int) -> None:
         """Let a person edit the name of a class."""
-        assert self._state.partition is not None  # noqa: S101
-        item = self.item(self._state.partition.keys.index(key), 1)
+        item = self.item(self._keys.index(key), 1)
         self.scrollToItem(item)
         self.setCurrentItem(item)
         self.editItem(item)
@@ -103,9 +135,8 @@ class ClassTable(QTableWidget):
 
     def _mark(self) -> None:
         """Select the rows of the chosen classes."""
-        partition, model = self._state.partition, self.selectionModel()
-        keys = () if partition is None else partition.keys
-        wanted = {row for row, key in enumerate(keys) if key in self._state.chosen}
+        model = self.selectionModel()
+        wanted = {row for row, key in enumerate(self._keys) if key in self._state.chosen}
         if wanted == {index.row() for index in model.selectedRows()}:
             return
         with QSignalBlocker(self):
@@ -117,15 +148,13 @@ class ClassTable(QTableWidget):
                 self.scrollToItem(self.item(min(wanted), 1))
 
     def _on_chosen(self) -> None:
-        partition = self._state.partition
-        if partition is not None:
-            rows = [index.row() for index in self.selectionModel().selectedRows()]
-            self._state.highlight(partition.keys[row] for row in rows)
+        rows = [index.row() for index in self.selectionModel().selectedRows()]
+        self._state.highlight(self._keys[row] for row in rows)
 
     def _on_edited(self, item: QTableWidgetItem) -> None:
         partition = self._state.partition
         assert partition is not None  # noqa: S101
-        key = partition.keys[item.row()]
+        key = self._keys[item.row()]
         if item.column() == 1 and item.text().strip() != partition.name(key):
             self._state.change(partition.rename(key, item.text()))
         elif item.column() == 0:
