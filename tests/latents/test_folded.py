@@ -95,6 +95,28 @@ def test_bfloat16_is_close():
     assert float((rough - exact).abs().mean()) < 0.01
 
 
+def test_bfloat16_does_not_round_the_last_features():
+    network = _network(ModelConfig())
+    hidden = [m for m in network.encoder.convolutions if isinstance(m, torch.nn.Conv3d)][-1]
+    with torch.no_grad():
+        # Features that hardly differ beside their size, and weights that take the difference.
+        hidden.bias += 10
+        network.encoder.mean.weight -= network.encoder.mean.weight.mean(1, keepdim=True)
+        network.encoder.mean.weight *= 4
+    patches = _patches(5, 500)
+    with torch.inference_mode():
+        exact, rough = (
+            compile_encoder(network, CPU, t)(patches) for t in (torch.float32, torch.bfloat16)
+        )
+        *chain, (weight, bias, _) = folded._fold(network)
+        features = patches
+        for w, b, _ in chain:
+            features = torch.relu(features @ w.float() + b.float())
+        rounded = features.bfloat16().float() @ weight.float() + bias.float()
+        rounded = network.encoder.to_latent(rounded)
+    assert float((rough - exact).abs().mean()) < 0.3 * float((rounded - exact).abs().mean())
+
+
 def test_calls_do_not_share_their_results():
     encode = compile_encoder(_network(ModelConfig()), CPU)
     with torch.inference_mode():

@@ -85,7 +85,8 @@ def _squared(p: Floats, q: Floats, hyperbolic: bool) -> float:
     chord = max(gap - time * time, 0.0)
     if chord < 1e-2:
         # The series of what stands below, to double precision: neighbours are nearly alike.
-        return chord * (1 - chord * (1 / 12 - chord * (1 / 90 - chord * (1 / 560 - chord / 3150))))
+        series = 1 / 12 - chord * (1 / 90 - chord * (1 / 560 - chord / 3150))
+        return float(chord * (1 - chord * series))
     return float((2 * np.arcsinh(0.5 * np.sqrt(chord))) ** 2)
 
 

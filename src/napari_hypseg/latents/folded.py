@@ -14,8 +14,7 @@ from napari_hypseg.model.vae import VAE, Posterior
 __all__ = ["compile_encoder", "multiply_adds"]
 
 # What one more matrix product costs beside its multiply-adds, as multiply-adds a patch: measured
-# on a CPU in blocks of 1024 patches (5 and 20 microseconds). The bfloat16 units are faster, and a
-# call of theirs takes longer.
+# on a CPU. The bfloat16 units are faster, and a call of theirs takes longer.
 _CALL = {torch.float32: 500, torch.bfloat16: 5000}
 
 
@@ -51,7 +50,8 @@ def compile_encoder(
         Where to run it.
     dtype : torch.dtype
         Of the matrix products but the last: float32, or bfloat16 where the device has units for
-        it. The last product and the map to the latent space are in float32 always.
+        it. The features of the last hidden layer, the last product and the map to the latent space
+        are in float32 always.
 
     Returns
     -------
@@ -70,7 +70,7 @@ def compile_encoder(
 
         return run_stack
 
-    *chain, last = _fold(network)
+    *chain, hidden, last = _fold(network)
     layers = [
         [
             _Product(o, bias.to(device, dtype), [(i, w.to(device, dtype)) for i, w in terms])
@@ -78,18 +78,19 @@ def compile_encoder(
         ]
         for layer in chain
     ]
+    mixing, shift = hidden[0].to(device, dtype), hidden[1].to(device, torch.float32)
     weight, bias = (t.to(device, torch.float32) for t in last[:2])
     # Fresh memory costs as much as the first layer: results are kept from call to call.
     results: list[Tensor] = []
 
     def run_chain(patches: Tensor) -> Tensor:
         if not results or len(results[0]) != len(patches):
-            sizes = [layer[-1].outputs.stop for layer in layers]
+            sizes = [*(layer[-1].outputs.stop for layer in layers), len(shift)]
             results[:] = [torch.empty(len(patches), n, device=device, dtype=dtype) for n in sizes]
         x = patches.to(dtype)
-        for layer, y in zip(layers, results, strict=True):
-            for outputs, shift, ((first, block), *terms) in layer:
-                part = torch.addmm(shift, x[:, first], block, out=y[:, outputs])
+        for layer, y in zip(layers, results, strict=False):
+            for outputs, offset, ((first, block), *terms) in layer:
+                part = torch.addmm(offset, x[:, first], block, out=y[:, outputs])
                 for inputs, block in terms:
                     part.addmm_(x[:, inputs], block)
             # Negative numbers are negative integers too, and those are compared faster.
@@ -98,16 +99,22 @@ def compile_encoder(
                 if dtype == torch.float32
                 else y.view(torch.int16).clamp_min_(0).view(dtype)
             )
-        return encoder.to_latent(torch.addmm(bias, x.float(), weight))
+        features = torch.mm(x, mixing, out=results[-1]).float()
+        if dtype != torch.float32:
+            # Rounding these features would be most of the error: add what it has left over.
+            features += torch.addmm(results[-1], x, mixing, beta=-1)
+        features += shift
+        return encoder.to_latent(torch.addmm(bias, features.relu_(), weight))
 
     return run_chain
 
 
 def multiply_adds(network: VAE, dtype: torch.dtype = torch.float32) -> int:
     """Multiply-adds a patch of a compiled encoder."""
-    *chain, last = _fold(network)
+    *chain, hidden, last = _fold(network)
     products = [p for layer in chain for p in _cheapest_cut(*layer, _CALL[dtype])]
-    return sum(w.numel() for p in products for _, w in p.terms) + last[0].numel()
+    count = sum(w.numel() for p in products for _, w in p.terms) + last[0].numel()
+    return count + hidden[0].numel() * (1 if dtype == torch.float32 else 2)
 
 
 def _copy(network: VAE) -> VAE:
