@@ -9,6 +9,7 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 import zarr
+from PIL import Image
 
 from napari_hypseg.clustering import cluster
 from napari_hypseg.discovery import (
@@ -16,6 +17,7 @@ from napari_hypseg.discovery import (
     Tally,
     cloud_job,
     disk_svg,
+    write_disk,
     write_levels_job,
     write_partition,
     write_table,
@@ -118,3 +120,36 @@ def test_the_disk_is_drawn_with_the_classes_that_are_shown(latents, partition):
     assert len(again.findall(".//s:polyline", space)) == 10
     nothing = partition.hide(*partition.keys)
     assert "mark" not in disk_svg(nothing, cloud, figures).split("</style>")[1]
+
+
+def test_the_disk_is_a_picture_too(latents, partition, tmp_path):
+    cloud = finish(cloud_job(latents))
+    figures = Tally(partition.clustering, cloud).figures(partition, SIZE)
+    for name in ("disk.svg", "disk.png"):
+        write_disk(tmp_path / name, partition, cloud, figures)
+    with pytest.raises(ValueError, match=r"disk.jpg: .* \.svg or \.png"):
+        write_disk(tmp_path / "disk.jpg", partition, cloud, figures)
+    text = (tmp_path / "disk.svg").read_text()
+    assert text == disk_svg(partition, cloud, figures)
+    with Image.open(tmp_path / "disk.png") as picture:
+        pixels = np.asarray(picture).astype(int)
+    assert pixels.shape == (1840, 1840, 3)
+    # Each class has its dot where the drawing says, in its colour, with a number on it.
+    space = {"s": "http://www.w3.org/2000/svg"}
+    groups = ET.fromstring(text).findall("s:g", space)
+    assert len(groups) == 5
+    covered = np.zeros(pixels.shape[:2], bool)
+    for group in groups[::-1]:
+        x, y = map(float, group.get("transform")[len("translate(") : -1].split())
+        dot = group.find("s:circle", space)
+        colour = np.array([int(dot.get("fill")[i : i + 2], 16) for i in (1, 3, 5)])
+        row, column = np.mgrid[:1840, :1840] / 4 - 230
+        inside = np.hypot(column - x, row - y) < float(dot.get("r")) - 1
+        seen, is_whole = pixels[inside & ~covered], not (inside & covered).any()
+        covered |= np.hypot(column - x, row - y) < float(dot.get("r")) + 1
+        same = (abs(seen - colour).max(-1) < 3).mean()
+        # Of a dot below another its number may be covered.
+        assert 0.4 < same < (0.99 if is_whole else 1.01)
+    # The rim, and white beyond it.
+    assert (pixels[920, 920 + 4 * 212 - 1] < 80).all()
+    assert (pixels[:20] == 255).all()

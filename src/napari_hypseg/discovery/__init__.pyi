@@ -7,6 +7,7 @@ from .cloud import cloud_job as cloud_job
 from .colours import label_colours as label_colours
 from .colours import node_colours as node_colours
 from .export import disk_svg as disk_svg
+from .export import write_disk as write_disk
 from .export import write_levels_job as write_levels_job
 from .export import write_partition as write_partition
 from .export import write_table as write_table

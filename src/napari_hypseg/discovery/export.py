@@ -16,22 +16,29 @@ from napari_hypseg.discovery.classes import ClassRow, Figures
 from napari_hypseg.discovery.cloud import Cloud
 from napari_hypseg.discovery.disk import Scatter, draw_disk, hex_colour
 from napari_hypseg.discovery.partition import Partition
+from napari_hypseg.discovery.pixels import Look, as_pixels
 from napari_hypseg.geometry import frechet_mean
 from napari_hypseg.jobs import Job, Progress
 from napari_hypseg.volumes import Volume, write_labels
 from napari_hypseg.volumes.atomic import replacing
 
-__all__ = ["disk_svg", "write_levels_job", "write_partition", "write_table"]
+__all__ = ["disk_svg", "write_disk", "write_levels_job", "write_partition", "write_table"]
 
 # The look of the disk on white paper.
-_STYLE = """
-.paper { fill: #fff } .rim { fill: none; stroke: #222; stroke-width: 1.5 }
-.edge { fill: none; stroke: #999; stroke-width: 0.7 }
-.ring { fill: none; stroke: #999; stroke-width: 0.7 } .centre { fill: #777 }
-.branch { fill: none; stroke: #222; stroke-width: 1.1; stroke-opacity: 0.7 } .fork { fill: #222 }
-.dot { stroke: #222; stroke-width: 1 } .mark { font: 11px sans-serif; text-anchor: middle }
-.scale { font: 10px sans-serif; fill: #555 }
-"""
+_LOOK: Look = {
+    "paper": {"fill": "#fff"},
+    "rim": {"fill": "none", "stroke": "#222", "stroke-width": 1.5},
+    "edge": {"fill": "none", "stroke": "#999", "stroke-width": 0.7},
+    "ring": {"fill": "none", "stroke": "#999", "stroke-width": 0.7},
+    "centre": {"fill": "#777"},
+    "branch": {"fill": "none", "stroke": "#222", "stroke-width": 1.1, "stroke-opacity": 0.7},
+    "fork": {"fill": "#222"},
+    "dot": {"stroke": "#222", "stroke-width": 1},
+    "mark": {"font": "11px sans-serif", "text-anchor": "middle"},
+    "scale": {"font": "10px sans-serif", "fill": "#555"},
+}
+# Pixels along a side of the disk as PNG.
+_PIXELS = 1840
 
 
 def write_partition(path: str | Path, partition: Partition, like: Volume) -> None:
@@ -153,7 +160,40 @@ def disk_svg(partition: Partition, cloud: Cloud, figures: Sequence[Figures]) -> 
     opening = head + drawing[len("<svg ") : start]
     # The older name of the attribute is the one that every program knows.
     rest = drawing[start:].replace("<image href=", "<image xlink:href=")
-    return f"{opening}<style>{_STYLE}</style>{rest}\n"
+    style = " ".join(
+        f".{name} {{ {'; '.join(f'{key}: {value}' for key, value in values.items())} }}"
+        for name, values in _LOOK.items()
+    )
+    return f"{opening}<style>{style}</style>{rest}\n"
+
+
+def write_disk(
+    path: str | Path, partition: Partition, cloud: Cloud, figures: Sequence[Figures]
+) -> None:
+    """Write the disk with the classes that are shown, as a picture.
+
+    Parameters
+    ----------
+    path : path
+        ``.svg`` or ``.png``.
+    partition, cloud, figures
+        As for `disk_svg`.
+
+    Raises
+    ------
+    ValueError
+        If the path ends in something else.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in (".svg", ".png"):
+        raise ValueError(f"{path}: the disk can be written as .svg or .png")
+    text = disk_svg(partition, cloud, figures)
+    with replacing(path) as fresh:
+        if suffix == ".svg":
+            fresh.write_text(text, encoding="utf-8")
+        else:
+            as_pixels(text, _LOOK, _PIXELS).save(fresh, "PNG")
 
 
 def _centroid(partition: Partition, key: int, points: Any, curvature: float | None) -> Any:

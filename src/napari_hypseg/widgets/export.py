@@ -6,23 +6,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from qtpy.QtCore import QByteArray, Signal
-from qtpy.QtGui import QImage, QPainter
-from qtpy.QtSvg import QSvgRenderer
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QApplication, QFileDialog, QHBoxLayout, QMenu, QWidget
 
 from napari_hypseg.jobs import Job
 from napari_hypseg.volumes import WRITABLE_SUFFIXES
-from napari_hypseg.volumes.atomic import replacing
 from napari_hypseg.widgets.parts import allow, button
 from napari_hypseg.widgets.runner import JobRunner
 from napari_hypseg.widgets.state import FINEST, Result, State, export_job, export_levels_job
 from napari_hypseg.widgets.volume_step import VolumeStep
 
 __all__ = ["Exports"]
-
-# Pixels along a side of the disk as PNG.
-_PIXELS = 1840
 
 
 class Exports(QWidget):
@@ -128,30 +122,20 @@ class Exports(QWidget):
             self._try(path, lambda: self._draw(result, path))
 
     def _draw(self, result: Result, path: Path) -> None:
-        from napari_hypseg.discovery import disk_svg
+        from napari_hypseg.discovery import write_disk
 
         partition = self._state.partition
         assert partition is not None  # noqa: S101
         figures = result.tally.figures(partition, result.latents.voxel_size)
-        text = disk_svg(partition, result.cloud, figures)
-        with replacing(path) as fresh:
-            if path.suffix.lower() == ".svg":
-                fresh.write_text(text, encoding="utf-8")
-                return
-            image = QImage(_PIXELS, _PIXELS, QImage.Format.Format_ARGB32)
-            image.fill(0xFFFFFFFF)
-            painter = QPainter(image)
-            painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-            QSvgRenderer(QByteArray(text.encode())).render(painter)
-            painter.end()
-            if not image.save(str(fresh), "PNG"):
-                raise OSError(f"{path}: can't be written")
+        write_disk(path, partition, result.cloud, figures)
 
     def _try(self, path: Path, write: Callable[[], Any]) -> None:
         try:
             write()
         except OSError as error:
             self.said.emit(f"✗  {path}: can't be written, {error.strerror or error}")
+        except ValueError as error:
+            self.said.emit(f"✗  {error}")
         else:
             self.said.emit(f"wrote {path}")
 
