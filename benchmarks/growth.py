@@ -60,7 +60,7 @@ def first_labels(folder: Path) -> float:
     volume = read_volume(folder / "made_up.mrc")
     for progress in coarse_to_fine_job(load_model(folder / "model.hypseg"), volume):
         if progress.partial is not None:
-            cluster(progress.partial).labels(6)
+            cluster(progress.partial, volume).labels(6)
             break
     return time.perf_counter() - began
 

@@ -15,7 +15,8 @@ from sklearn.metrics import adjusted_rand_score
 from napari_hypseg.clustering import KMeans, MergeTree, cluster, cluster_job, hyperbolic_kmeans
 from napari_hypseg.geometry import distance, exp0, frechet_means
 from napari_hypseg.jobs import Progress, finish
-from napari_hypseg.volumes.volume import VolumeError
+from napari_hypseg.latents import open_latents
+from napari_hypseg.volumes.volume import Volume, VolumeError
 
 SHAPE = (12, 14, 20)
 KINDS = ("volume", "disk", "flat")
@@ -198,7 +199,7 @@ def test_reports_every_step(latents_of, kind):
     reports = []
     finish(cluster_job(_points(latents_of), tree=kind), reports.append)
     stages = list(dict.fromkeys(p.stage for p in reports))
-    assert stages[0] == "smoothing"
+    assert stages[:2] == ["measuring the spread", "smoothing"]
     for stage in stages:
         done = [p.fraction for p in reports if p.stage == stage]
         assert done == sorted(done)
@@ -230,3 +231,28 @@ def test_refuses_what_it_does_not_know(latents_of):
         cluster(latents, tree="oak")
     with pytest.raises(ValueError, match="must be positive, not -1"):
         cluster(latents, smoothing=-1)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 1.0])
+def test_intensities_tell_apart_what_patches_cannot(smoothing):
+    # A thin sheet: for the points, everything is alike but noise.
+    rng = np.random.default_rng(0)
+    array = 0.2 * rng.normal(size=(16, 18, 20))
+    array[:, :, 9:11] += 3
+    volume = Volume(array.astype(np.float32), (10.0, 10.0, 10.0))
+    points = exp0(torch.from_numpy(0.1 * rng.normal(size=(*volume.shape, 2)))).numpy()
+    attributes = {
+        "voxel_size": [10.0] * 3, "origin": [0.0] * 3, "name": "sheet", "geometry": "hyperbolic",
+        "curvature": 1.0, "volume": volume.fingerprint(), "box": [[0, n] for n in volume.shape],
+        "stride": 1,
+    }  # fmt: skip
+    latents = open_latents(None, (*volume.shape, 2), attributes)
+    latents.array[:] = points
+    truth = (array > 1.5).ravel()
+
+    def best(clusters):
+        labels = clusters.labels(3).ravel()
+        return max(adjusted_rand_score(truth, labels == label) for label in (1, 2, 3))
+
+    assert best(cluster(latents, volume, smoothing=smoothing)) > 0.95
+    assert best(cluster(latents, smoothing=smoothing)) < 0.3

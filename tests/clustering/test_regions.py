@@ -31,9 +31,9 @@ def _blocks(shape, seed=0, noise=0.15):
     return centres[truth] + noise * rng.normal(size=(*shape, 2)), truth
 
 
-def _regions(points, leaves, *, hyperbolic=False):
+def _regions(points, leaves, *, curved=0):
     job = regions_job(
-        points.shape[:3], lambda box: points[box].copy(), leaves=leaves, hyperbolic=hyperbolic
+        points.shape[:3], lambda box: points[box].copy(), leaves=leaves, curved=curved
     )
     return finish(job)
 
@@ -84,7 +84,7 @@ def test_regions_are_connected_and_described(monkeypatch, tile):
 def test_means_of_regions_are_near_their_frechet_means():
     tangent, _ = _blocks((8, 9, 10))
     ball = exp0(torch.from_numpy(tangent))
-    labels, found = _regions(to_hyperboloid(ball.numpy(), 1.0), 6, hyperbolic=True)
+    labels, found = _regions(to_hyperboloid(ball.numpy(), 1.0), 6, curved=2)
     time = np.sqrt(1 + np.square(found.points).sum(1, keepdims=True))
     means = torch.from_numpy(found.points / (1 + time))
 
@@ -141,7 +141,7 @@ def test_reports_without_falling_back(monkeypatch):
     monkeypatch.setattr(regions, "_TILE", 600)
     points, _ = _blocks((11, 13, 17))
     reports = []
-    job = regions_job(points.shape[:3], lambda box: points[box].copy(), leaves=9, hyperbolic=False)
+    job = regions_job(points.shape[:3], lambda box: points[box].copy(), leaves=9, curved=0)
     finish(job, reports.append)
     done = [p.done for p in reports]
     assert done == sorted(done)
@@ -168,9 +168,9 @@ def test_supervoxels_do_not_grow_in_number_with_the_volume(monkeypatch):
     started = []
     merge = regions.merge_regions_job
 
-    def watched(start, until, *, hyperbolic):
+    def watched(start, until, *, curved):
         started.append(len(start.weights))
-        return merge(start, until, hyperbolic=hyperbolic)
+        return merge(start, until, curved=curved)
 
     monkeypatch.setattr(regions, "merge_regions_job", watched)
     points, truth = _blocks((12, 16, 20))
@@ -188,7 +188,7 @@ def test_a_stopped_job_leaves_no_thread_at_work(monkeypatch):
         reads.append(box)
         return points[box].copy()
 
-    job = regions_job(points.shape[:3], read, leaves=5, hyperbolic=False)
+    job = regions_job(points.shape[:3], read, leaves=5, curved=0)
     next(job)
     job.close()
     assert len(reads) < len(regions._tiles((30, 32, 34)))
@@ -199,4 +199,4 @@ def test_a_tile_that_can_not_be_read_is_an_error():
         raise ValueError("the disk is gone")
 
     with pytest.raises(ValueError, match="the disk is gone"):
-        finish(regions_job((4, 4, 4), read, leaves=2, hyperbolic=False))
+        finish(regions_job((4, 4, 4), read, leaves=2, curved=0))

@@ -35,12 +35,12 @@ def _chain(n):
     return np.stack([np.arange(n - 1), np.arange(1, n)], 1).astype(np.int32)
 
 
-def _merge(points, edges, until=1, *, hyperbolic=False, weights=None):
+def _merge(points, edges, until=1, *, curved=0, weights=None, power=1.0):
     """Merges of single points; what is given stays as it is."""
     n = len(points)
     weights = np.ones(n) if weights is None else weights.astype(np.float64)
     start = Regions(np.array(points, np.float64), weights, edges.copy(), np.zeros(n))
-    return finish(merge_regions_job(start, until, hyperbolic=hyperbolic))
+    return finish(merge_regions_job(start, until, curved=curved, power=power))
 
 
 def _tree(merges, n):
@@ -101,17 +101,17 @@ def test_on_a_grid_it_finds_what_connected_ward_finds():
     assert adjusted_rand_score(owners[:n], truth.ravel()) == 1.0
 
 
-# --- the ball ---
+# --- the ball, and its product with R^m ---
 
 
 def _arcosh_distance(x, y):
     return math.acosh(1 + 2 * ((x - y) @ (x - y)) / ((1 - x @ x) * (1 - y @ y)))
 
 
-def _plain_loop(points, weights, edges):
-    """Rounds of merges of mutually cheapest neighbours, with points in the ball and in dicts."""
+def _plain_loop(points, flat, weights, edges, power):
+    """Rounds of merges of mutually cheapest neighbours, with points of a product in dicts."""
     n = len(points)
-    mean = dict(enumerate(points))
+    mean, beside = dict(enumerate(points)), dict(enumerate(flat))
     mass = dict(enumerate(weights))
     height = dict.fromkeys(range(n), 0.0)
     touching = {frozenset(map(int, e)) for e in edges}
@@ -119,7 +119,8 @@ def _plain_loop(points, weights, edges):
 
     def cost(pair):
         a, b = pair
-        return mass[a] * mass[b] / (mass[a] + mass[b]) * _arcosh_distance(mean[a], mean[b]) ** 2
+        square = _arcosh_distance(mean[a], mean[b]) ** 2 + np.square(beside[a] - beside[b]).sum()
+        return (mass[a] * mass[b] / (mass[a] + mass[b])) ** power * square
 
     while touching:
         best = {
@@ -135,39 +136,45 @@ def _plain_loop(points, weights, edges):
             x, y = (torch.from_numpy(mean[r]) for r in (a, b))
             height[new] = max(cost(pair), height[a], height[b])
             mean[new], mass[new] = geodesic(x, y, share).numpy(), mass[a] + mass[b]
+            beside[new] = (1 - share) * beside[a] + share * beside[b]
             merges.append((pair, height[new]))
             for old in pair:
                 touching = {frozenset(new if r == old else r for r in p) for p in touching}
                 del mass[old]
             touching = {p for p in touching if len(p) == 2}
-    return merges, mean
+    return merges, mean, beside
 
 
 @pytest.mark.parametrize(
-    ("seed", "spread", "edges"),
-    [(0, 0.5, _complete(25)), (1, 1.5, _complete(25)), (2, 0.8, grid_edges((2, 4, 4)))],
+    ("seed", "spread", "edges", "beside", "power"),
+    [
+        (0, 0.5, _complete(25), 0, 1.0),
+        (1, 1.5, _complete(25), 0, 1.0),
+        (2, 0.8, grid_edges((2, 4, 4)), 0, 1.0),
+        (3, 0.7, grid_edges((2, 4, 4)), 1, 1.0),
+        (4, 0.7, _complete(25), 2, 2 / 3),
+    ],
 )
-def test_agrees_with_a_plain_loop_in_the_ball(seed, spread, edges):
+def test_agrees_with_a_plain_loop_in_the_product(seed, spread, edges, beside, power):
     n = int(edges.max()) + 1
     rng = np.random.default_rng(seed)
     points = exp0(torch.from_numpy(spread * rng.normal(size=(n, 2)))).numpy()
     weights = rng.integers(1, 9, n)
-    regions, merges, names = _merge(
-        to_hyperboloid(points, 1.0), edges, hyperbolic=True, weights=weights
-    )
-    wanted, means = _plain_loop(points, weights.astype(float), edges)
+    flat = rng.normal(size=(n, beside))
+    both = np.concatenate([to_hyperboloid(points, 1.0), flat], 1)
+    regions, merges, names = _merge(both, edges, curved=2, weights=weights, power=power)
+    wanted, means, others = _plain_loop(points, flat, weights.astype(float), edges, power)
     assert [frozenset(map(int, p)) for p in merges.pairs] == [pair for pair, _ in wanted]
     np.testing.assert_allclose(merges.heights, [h for _, h in wanted], rtol=1e-8)
     assert names.tolist() == [2 * n - 2]
-    np.testing.assert_allclose(
-        regions.points, to_hyperboloid(means[2 * n - 2][None], 1.0), rtol=1e-8, atol=1e-10
-    )
+    last = np.concatenate([to_hyperboloid(means[2 * n - 2][None], 1.0), others[2 * n - 2][None]], 1)
+    np.testing.assert_allclose(regions.points, last, rtol=1e-8, atol=1e-10)
 
 
 def test_curvature_is_in_the_coordinates():
     points = exp0(torch.from_numpy(np.random.default_rng(3).normal(size=(30, 2)))).numpy()
-    _, one, _ = _merge(to_hyperboloid(points, 1.0), _complete(30), hyperbolic=True)
-    _, four, _ = _merge(to_hyperboloid(points / 2, 4.0), _complete(30), hyperbolic=True)
+    _, one, _ = _merge(to_hyperboloid(points, 1.0), _complete(30), curved=2)
+    _, four, _ = _merge(to_hyperboloid(points / 2, 4.0), _complete(30), curved=2)
     np.testing.assert_array_equal(one.pairs, four.pairs)
     np.testing.assert_allclose(one.heights, four.heights, rtol=1e-12)
 
@@ -183,7 +190,7 @@ def test_distances_keep_their_digits_near_the_rim():
         y = torch.stack([far * torch.cos(angle), far * torch.sin(angle)], 1)
         pairs = torch.stack([x, y], 1).reshape(-1, 2).numpy()
         edges = np.array([[0, 1], [2, 3], [4, 5]], np.int32)
-        _, merges, _ = _merge(to_hyperboloid(pairs, 1.0), edges, hyperbolic=True)
+        _, merges, _ = _merge(to_hyperboloid(pairs, 1.0), edges, curved=2)
         wanted = np.sort(0.5 * distance(x, y).square().numpy())
         np.testing.assert_allclose(merges.heights, wanted, rtol=1e-5)
 
@@ -243,12 +250,12 @@ def test_reports_within_rounds_and_can_be_stopped():
     points = np.random.default_rng(6).normal(size=(216, 2))
     start = Regions(points, np.ones(216), grid_edges((6, 6, 6)), np.zeros(216))
     reports = []
-    finish(merge_regions_job(start, 1, hyperbolic=False), reports.append)
+    finish(merge_regions_job(start, 1, curved=0), reports.append)
     done = [p.done for p in reports]
     assert done == sorted(done)
     assert done[-1] == reports[-1].total == 215
     start = Regions(points, np.ones(216), grid_edges((6, 6, 6)), np.zeros(216))
-    job = merge_regions_job(start, 1, hyperbolic=False)
+    job = merge_regions_job(start, 1, curved=0)
     next(job)
     job.close()
 
@@ -281,7 +288,7 @@ def test_alike_voxels_and_specks_take_few_rounds():
         nonlocal rounds
         rounds += 1
 
-    left, merges, _ = finish(merge_regions_job(regions, 1, hyperbolic=False), count)
+    left, merges, _ = finish(merge_regions_job(regions, 1, curved=0), count)
     assert len(merges.pairs) == size - 1
     assert left.weights.tolist() == [size]
     np.testing.assert_allclose(left.points[0], field.reshape(size, 2).mean(0), atol=1e-9)

@@ -24,9 +24,10 @@ from napari_hypseg.clustering.tree import MergeTree
 from napari_hypseg.clustering.ward import Merges, Regions, merge_regions_job, to_hyperboloid
 from napari_hypseg.geometry import geodesic
 from napari_hypseg.jobs import Job, Progress, finish
+from napari_hypseg.latents.intensity import Intensity, intensity_job
 from napari_hypseg.latents.smooth import smooth_job
 from napari_hypseg.latents.store import Latents
-from napari_hypseg.volumes.volume import Box
+from napari_hypseg.volumes.volume import Box, Volume
 
 __all__ = ["Clustering", "FlatClustering", "Kind", "TreeClustering", "cluster", "cluster_job"]
 
@@ -34,6 +35,9 @@ Kind = Literal["volume", "disk", "flat"]
 
 # Leaves of the tree of the volume: one byte tells these and 15 classes of a person's own apart.
 _REGIONS = 240
+# A region counts for its surface rather than for its voxels: a small one that stands out is not
+# drowned by the noise of a large one.
+_POWER = 2 / 3
 # Leaves of the tree of the disk: the largest granularity that a person may ask for, doubled.
 _LEAVES = 60
 # Rounds of k-means for these leaves: 100 lower the sum of squared distances by 1.4 % more.
@@ -161,6 +165,7 @@ Clustering = TreeClustering | FlatClustering
 
 def cluster(
     latents: Latents,
+    volume: Volume | None = None,
     *,
     tree: Kind = "volume",
     smoothing: float = 1.0,
@@ -172,6 +177,10 @@ def cluster(
     ----------
     latents : Latents
         The points.
+    volume : Volume, optional
+        The volume that was mapped. Its voxels' own intensities, weighed by their signal-to-noise
+        ratio, are smoothed together with the points, and the tree of the volume rests on both;
+        without it, on the points alone.
     tree : {"volume", "disk", "flat"}
         The tree of the volume: which things contain which (regions that touch merge). The tree of
         the disk: what kinds of thing are there (clusters merge wherever they lie). Or the papers'
@@ -190,15 +199,16 @@ def cluster(
     --------
     >>> import napari_hypseg as hs
     >>> toy = hs.make_toy("regular").volume
-    >>> clusters = hs.cluster(hs.embed(hs.train(toy, steps=2), toy, stride=5))
+    >>> clusters = hs.cluster(hs.embed(hs.train(toy, steps=2), toy, stride=5), toy)
     >>> sorted(set(clusters.labels(3).ravel().tolist()))
     [1, 2, 3]
     """
-    return finish(cluster_job(latents, tree=tree, smoothing=smoothing, seed=seed))
+    return finish(cluster_job(latents, volume, tree=tree, smoothing=smoothing, seed=seed))
 
 
 def cluster_job(
     latents: Latents,
+    volume: Volume | None = None,
     *,
     tree: Kind = "volume",
     smoothing: float = 1.0,
@@ -218,14 +228,17 @@ def cluster_job(
     VolumeError
         If the latents are not complete.
     ValueError
-        If there is no such tree, or the smoothing is negative.
+        If there is no such tree, the smoothing is negative, or the points are another volume's.
     """
     if tree not in ("volume", "disk", "flat"):
         raise ValueError(f"there is no tree {tree!r}: volume, disk or flat")
+    intensity = None
+    if volume is not None:
+        intensity = yield from intensity_job(volume, latents)
     if smoothing:
-        latents = yield from smooth_job(latents, smoothing, store=store)
+        latents = yield from smooth_job(latents, smoothing, intensity=intensity, store=store)
     if tree == "volume":
-        return (yield from _volume_job(latents))
+        return (yield from _volume_job(latents, intensity))
     points, weights = yield from reduce_job(latents, seed=seed)
     if tree == "flat":
         return FlatClustering(latents, points, weights, seed)
@@ -236,17 +249,29 @@ def _curvature(latents: Latents) -> float | None:
     return latents.curvature if latents.geometry == "hyperbolic" else None
 
 
-def _volume_job(latents: Latents) -> Job[TreeClustering]:
-    curvature = _curvature(latents)
+def _volume_job(latents: Latents, intensity: Intensity | None) -> Job[TreeClustering]:
+    curvature, d = _curvature(latents), latents.dim
 
     def read(box: Box) -> Points:
-        points = latents.read_all(box).astype(np.float64)
-        return to_hyperboloid(points, curvature) if curvature else points
+        if latents.has_intensity:
+            channels = latents.read_channels(box)
+        else:
+            channels = latents.read_all(box)
+            if intensity:
+                channels = np.concatenate([channels, intensity.read(box)[..., None]], -1)
+        points: Points = channels.astype(np.float64)
+        if curvature is None:
+            return points
+        # Tangent vectors of length 1 lead to a distance of 2 in the ball, and of 2 sqrt(c) on
+        # the hyperboloid.
+        return np.concatenate(
+            [to_hyperboloid(points[..., :d], curvature), points[..., d:] * 2 * curvature**0.5], -1
+        )
 
     leaves = min(_REGIONS, math.prod(latents.shape))
-    job = regions_job(latents.shape, read, leaves=leaves, hyperbolic=curvature is not None)
+    job = regions_job(latents.shape, read, leaves=leaves, curved=d if curvature else 0)
     labels, regions = yield from job
-    tree = yield from _tree_job(regions, curvature)
+    tree = yield from _tree_job(regions, curvature, d, _POWER)
     return TreeClustering("volume", labels, tree)
 
 
@@ -266,7 +291,7 @@ def _disk_job(latents: Latents, points: Points, weights: Points, seed: int) -> J
     if curvature:
         means = to_hyperboloid(means, curvature)
     regions = Regions(means, counts[used].astype(np.float64), pairs, np.zeros(len(used)))
-    return TreeClustering("disk", labels, (yield from _tree_job(regions, curvature)))
+    return TreeClustering("disk", labels, (yield from _tree_job(regions, curvature, latents.dim)))
 
 
 def _assign_job(
@@ -313,16 +338,18 @@ def _finder(latents: Latents, centroids: Sequence[Points], points: Points) -> _F
     return compare
 
 
-def _tree_job(regions: Regions, curvature: float | None) -> Job[MergeTree]:
-    """The tree of leaves that are given as regions."""
-    hyperbolic = curvature is not None
+def _tree_job(
+    regions: Regions, curvature: float | None, d: int, power: float = 1.0
+) -> Job[MergeTree]:
+    """The tree of leaves that are given as regions; d of their coordinates are latent."""
     counts = regions.weights.copy()
-    centroids = regions.points.copy()
+    centroids = regions.points[:, :d].copy()
     if curvature:
         # Back from the hyperboloid to the ball.
         time = np.sqrt(1 + np.square(centroids).sum(1, keepdims=True))
         centroids = centroids / ((1 + time) * np.sqrt(curvature))
-    _, merges, _ = yield from merge_regions_job(regions, 1, hyperbolic=hyperbolic)
+    curved = d if curvature else 0
+    _, merges, _ = yield from merge_regions_job(regions, 1, curved=curved, power=power)
     return MergeTree.from_merges(merges, counts, _means(merges, counts, centroids, curvature))
 
 

@@ -71,7 +71,7 @@ def regions_job(
     read: Callable[[Box], npt.NDArray[np.float64]],
     *,
     leaves: int,
-    hyperbolic: bool,
+    curved: int,
 ) -> Job[tuple[npt.NDArray[np.uint8], Regions]]:
     """Merge the voxels of a volume, touching ones only, into a few regions.
 
@@ -80,12 +80,12 @@ def regions_job(
     shape : tuple of int
         (z, y, x).
     read : callable
-        Latent points of a box, shape (z, y, x, d): spatial coordinates on the hyperboloid, or
-        points of R^d. Called from several threads.
+        Points of a box, shape (z, y, x, d): spatial coordinates on the hyperboloid, then those of
+        Euclidean space. Called from several threads.
     leaves : int
         Regions to leave, at most the number of voxels and at most 256.
-    hyperbolic : bool
-        Which of the two.
+    curved : int
+        How many coordinates are those of the hyperboloid.
 
     Returns
     -------
@@ -108,7 +108,7 @@ def regions_job(
         points = read(tiles[index])
         size = math.prod(points.shape[:3])
         job = merge_regions_job(
-            _single_voxels(points), max(leaves, size // supervoxel), hyperbolic=hyperbolic
+            _single_voxels(points), max(leaves, size // supervoxel), curved=curved
         )
         while not stop.is_set():
             try:
@@ -138,7 +138,7 @@ def regions_job(
         finally:
             stop.set()
     packed, count = graph.labels, graph.count
-    job = merge_regions_job(graph.regions(), leaves, hyperbolic=hyperbolic)
+    job = merge_regions_job(graph.regions(), leaves, curved=curved)
     del graph
     while True:
         try:

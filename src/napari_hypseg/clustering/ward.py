@@ -1,4 +1,4 @@
-"""Ward's criterion on a graph: merge neighbouring regions of latent points, cheapest first."""
+"""Merging on a graph: neighbouring regions of latent points, by Ward's criterion or its kin."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ class Regions:
     Attributes
     ----------
     points : array, shape (n, d)
-        Their Frechet means: on the hyperboloid (spatial coordinates), or in R^d.
+        Their Frechet means: some coordinates on the hyperboloid (spatial coordinates), the
+        others in Euclidean space.
     weights : array, shape (n,)
         Voxels in each.
     edges : array of int32, shape (m, 2)
@@ -72,15 +73,13 @@ class Merges:
 
 
 @njit(nogil=True, cache=True)
-def _squared(p: Floats, q: Floats, hyperbolic: bool) -> float:
-    """Squared distance of two points."""
+def _squared_curved(p: Floats, q: Floats, curved: int) -> float:
+    """Squared hyperbolic distance of the first coordinates of two points."""
     gap, pp, qq = 0.0, 1.0, 1.0
-    for i in range(len(p)):
+    for i in range(curved):
         gap += (p[i] - q[i]) ** 2
         pp += p[i] * p[i]
         qq += q[i] * q[i]
-    if not hyperbolic:
-        return gap
     time = np.sqrt(pp) - np.sqrt(qq)
     chord = max(gap - time * time, 0.0)
     if chord < 1e-2:
@@ -91,12 +90,23 @@ def _squared(p: Floats, q: Floats, hyperbolic: bool) -> float:
 
 
 @njit(nogil=True, cache=True)
-def _costs(points: Floats, weights: Floats, edges: Indices, hyperbolic: bool) -> Floats:
+def _squared(p: Floats, q: Floats, curved: int) -> float:
+    """Squared distance of two points of the product of hyperbolic and Euclidean space."""
+    total = _squared_curved(p, q, curved) if curved else 0.0
+    for i in range(curved, len(p)):
+        total += (p[i] - q[i]) ** 2
+    return total
+
+
+@njit(nogil=True, cache=True)
+def _costs(points: Floats, weights: Floats, edges: Indices, curved: int, power: float) -> Floats:
     out = np.empty(len(edges))
     for e in range(len(edges)):
         a, b = edges[e, 0], edges[e, 1]
         share = weights[a] * weights[b] / (weights[a] + weights[b])
-        out[e] = share * _squared(points[a], points[b], hyperbolic)
+        if power != 1:
+            share **= power
+        out[e] = share * _squared(points[a], points[b], curved)
     return out
 
 
@@ -157,7 +167,7 @@ def _join(
     names: Indices,
     pairs: Indices,
     merged: Floats,
-    hyperbolic: bool,
+    curved: int,
     next_name: int,
 ) -> Indices:
     """Merge pairs of regions, in place; gives the region that each one went into.
@@ -171,13 +181,15 @@ def _join(
             a = into[a]
         t = weights[b] / (weights[a] + weights[b])
         here, there = 1 - t, t
-        if hyperbolic:
-            gap = np.sqrt(_squared(points[a], points[b], True))
+        if curved:
+            gap = np.sqrt(_squared_curved(points[a], points[b], curved))
             if gap > 1e-7:  # below, a geodesic is a straight line to double precision
                 here, there = np.sinh((1 - t) * gap) / np.sinh(gap), np.sinh(t * gap) / np.sinh(gap)
         # The Frechet mean of two weighted points lies on their geodesic.
-        for i in range(points.shape[1]):
+        for i in range(curved):
             points[a, i] = here * points[a, i] + there * points[b, i]
+        for i in range(curved, points.shape[1]):
+            points[a, i] = (1 - t) * points[a, i] + t * points[b, i]
         weights[a] += weights[b]
         heights[a] = merged[merge] = max(merged[merge], heights[a], heights[b])
         pairs[merge, 0], pairs[merge, 1] = names[a], names[b]
@@ -190,12 +202,13 @@ def _join(
 
 
 def merge_regions_job(
-    regions: Regions, until: int, *, hyperbolic: bool
+    regions: Regions, until: int, *, curved: int, power: float = 1.0
 ) -> Job[tuple[Regions, Merges, Indices]]:
-    """Merge touching regions by Ward's criterion until so many are left.
+    """Merge touching regions, cheapest first, until so many are left.
 
-    Merging A and B costs ``w_A w_B / (w_A + w_B) d(m_A, m_B)^2``, d being the latent space's own
-    distance and m the Frechet mean of a region (of the two means, at every merge). In each round
+    Merging A and B costs ``(w_A w_B / (w_A + w_B))^p d(m_A, m_B)^2``, d being the distance of the
+    space and m the Frechet mean of a region (of the two means, at every merge); p = 1 is Ward's
+    criterion, a smaller p lets small regions stand longer. In each round
     all pairs that are each other's cheapest neighbour merge at once (and small regions join a far
     larger one together): few rounds in place of one merge at a time. Where all regions of R^d
     touch, plain Ward makes the same merges in another order. On a sparse graph a merge may let
@@ -208,8 +221,11 @@ def merge_regions_job(
         What to start from; changed in place: hand it over and keep no name for it.
     until : int
         Regions to leave. More are left where nothing touches any more.
-    hyperbolic : bool
-        Points are on the hyperboloid, or in R^d.
+    curved : int
+        So many first coordinates are those of the hyperboloid, the rest are Euclidean: the points
+        lie in the product of the two spaces.
+    power : float
+        p, above 0.
 
     Returns
     -------
@@ -228,13 +244,13 @@ def merge_regions_job(
     while len(edges) and len(weights) > until:
         count = len(weights)
         yield Progress("merging regions", first - count, first - until)
-        costs = _costs(points, weights, edges, hyperbolic)
+        costs = _costs(points, weights, edges, curved, power)
         yield Progress("merging regions", first - count, first - until)
         pairs, merged = _pick(edges, costs, weights)
         # The last round must not take more than is asked, and then the cheapest.
         order = np.argsort(merged, kind="stable")[: count - until]
         pairs, merged = pairs[order], merged[order]
-        into = _join(points, weights, heights, names, pairs, merged, hyperbolic, first + made)
+        into = _join(points, weights, heights, names, pairs, merged, curved, first + made)
         made += len(order)
         del costs, order
         all_pairs.append(pairs)

@@ -1,4 +1,4 @@
-"""Edge-preserving smoothing of latent points, in the tangent space at the centre."""
+"""Edge-preserving smoothing of latent points and intensities, in the tangent space."""
 
 from __future__ import annotations
 
@@ -7,36 +7,38 @@ import os
 from collections.abc import Iterator
 
 import numpy as np
-import numpy.typing as npt
-import torch
 
-from napari_hypseg.geometry import exp0, log0
 from napari_hypseg.jobs import Job, Progress
+from napari_hypseg.latents.intensity import Intensity
+from napari_hypseg.latents.spread import from_tangent, spread_job, to_tangent
 from napari_hypseg.latents.store import Latents, open_latents
 from napari_hypseg.latents.total_variation import denoise
 from napari_hypseg.volumes.volume import Box
 
 __all__ = ["smooth_job"]
 
-Floats = npt.NDArray[np.float32]
-
 _ROUNDS = 60
 # Units of progress a tile.
 _UNITS = 1000
 # A volume beyond 2^24 voxels is smoothed in tiles of this side, with a halo beyond which the
-# solution hardly feels anything; the kernel needs 32 d bytes a voxel of a tile.
+# solution hardly feels anything; the kernel needs 32 bytes a voxel of a tile and channel.
 _MOST_VOXELS = 1 << 24
 _SIDE = 192
 _HALO = 16
 
 
 def smooth_job(
-    latents: Latents, weight: float, *, store: str | os.PathLike[str] | None = None
+    latents: Latents,
+    weight: float,
+    *,
+    intensity: Intensity | None = None,
+    store: str | os.PathLike[str] | None = None,
 ) -> Job[Latents]:
     """Latent points denoised by total variation, with the edges between structures kept.
 
     The points' tangent vectors at the centre (their logarithms) are divided by their standard
-    deviation, so that a weight means the same for every model, denoised, and mapped back.
+    deviation, so that a weight means the same for every model, denoised, and mapped back. The
+    intensities beside them are denoised with them: an edge of one is an edge of both.
 
     Parameters
     ----------
@@ -44,6 +46,8 @@ def smooth_job(
         What to smooth.
     weight : float
         Strength, above 0. At 1 the voxels of a structure agree and its edges stay.
+    intensity : Intensity, optional
+        The intensities of the same voxels; kept in the store as one more channel.
     store : path, optional
         Folder of the Zarr store to write to; in memory without it. Tiles that it has already
         are not computed again.
@@ -56,9 +60,13 @@ def smooth_job(
         raise ValueError(f"the smoothing weight must be positive, not {weight}")
     attributes = {**latents.array.attrs.asdict(), "smoothing": weight}
     attributes.pop("hypseg_latents", None)
-    out = open_latents(store, (*latents.shape, latents.dim), attributes)
+    attributes["intensity"] = intensity is not None
+    d = latents.dim
+    channels = d + (intensity is not None)
+    out = open_latents(store, (*latents.shape, channels), attributes)
     boxes = _tiles(latents.shape)
-    spread = yield from _spread_job(latents)
+    spread = intensity.spread if intensity else (yield from spread_job(latents))
+    scale = np.float32(spread)
     for index, box in enumerate(boxes):
         start = Progress("smoothing", index * _UNITS, len(boxes) * _UNITS)
         for piece in _pieces(out, box):
@@ -72,11 +80,15 @@ def smooth_job(
             for s, n in zip(box, latents.shape, strict=True)
         )
         field = np.empty(
-            (z.stop - z.start, y.stop - y.start, x.stop - x.start, latents.dim), np.float32
+            (z.stop - z.start, y.stop - y.start, x.stop - x.start, channels), np.float32
         )
         for piece in _pieces(latents, (z, y, x)):
             yield start
-            field[_inside(piece, (z, y, x))] = _tangent(latents, latents.read(piece)) / spread
+            here = field[_inside(piece, (z, y, x))]
+            here[..., :d] = to_tangent(latents, latents.read_all(piece))
+            if intensity:
+                here[..., d] = intensity.read(piece)
+            here /= scale
         rounds = denoise(field, weight, _ROUNDS)
         while True:
             try:
@@ -87,7 +99,9 @@ def smooth_job(
             yield Progress("smoothing", done, len(boxes) * _UNITS)
         for piece in _pieces(out, box):
             yield Progress("smoothing", (index + 1) * _UNITS, len(boxes) * _UNITS)
-            out.array[piece] = _points(latents, field[_inside(piece, (z, y, x))] * spread)
+            vectors = field[_inside(piece, (z, y, x))] * scale
+            points = from_tangent(latents, np.ascontiguousarray(vectors[..., :d]))
+            out.array[piece] = np.concatenate([points, vectors[..., d:]], -1)
     yield Progress("smoothing", len(boxes) * _UNITS, len(boxes) * _UNITS)
     return out
 
@@ -107,38 +121,6 @@ def _inside(piece: Box, box: Box) -> Box:
     """A piece of a box, counted from the box's corner."""
     z, y, x = (slice(p.start - b.start, p.stop - b.start) for p, b in zip(piece, box, strict=True))
     return z, y, x
-
-
-def _tangent(latents: Latents, points: Floats) -> Floats:
-    """Tangent vectors at the centre of points of any shape (..., d)."""
-    if latents.geometry == "euclidean":
-        return points
-    vectors: Floats = log0(torch.from_numpy(points), c=latents.curvature).numpy()
-    return vectors
-
-
-def _points(latents: Latents, vectors: Floats) -> Floats:
-    """Inverse of `_tangent`."""
-    if latents.geometry == "euclidean":
-        return vectors
-    points: Floats = exp0(torch.from_numpy(vectors), c=latents.curvature).numpy()
-    return points
-
-
-def _spread_job(latents: Latents) -> Job[np.float32]:
-    """Standard deviation of the tangent vectors, a number for all directions together."""
-    count, total, square = 0, np.zeros(latents.dim), 0.0
-    for box in latents.chunk_boxes():
-        yield Progress("smoothing", 0, _UNITS)
-        vectors = (
-            _tangent(latents, latents.read_all(box)).reshape(-1, latents.dim).astype(np.float64)
-        )
-        count += len(vectors)
-        total += vectors.sum(0)
-        square += float(np.square(vectors).sum())
-    variance = (square / count - float(np.square(total / count).sum())) / latents.dim
-    # Points that are all alike stay as they are, whatever they are divided by.
-    return np.float32(np.sqrt(max(variance, 0.0)) or 1.0)
 
 
 def _tiles(shape: tuple[int, int, int]) -> list[Box]:

@@ -31,8 +31,9 @@ class Latents:
 
     Attributes
     ----------
-    array : zarr.Array, shape (z, y, x, d), float32
-        Points in the Poincare ball (or R^d), one chunk at a time on disk.
+    array : zarr.Array, shape (z, y, x, d) or (z, y, x, d + 1), float32
+        Points in the Poincare ball (or R^d), one chunk at a time on disk; after them the
+        intensities, if there are any.
     voxel_size, origin : tuple of float
         Of the points' lattice, along (z, y, x), in angstrom: with a stride the voxel size is that
         many times the volume's.
@@ -42,6 +43,8 @@ class Latents:
         "hyperbolic" or "euclidean".
     curvature : float
         The ball has curvature ``-curvature``.
+    has_intensity : bool
+        Whether the last channel is the voxels' own intensity, in units of tangent vectors.
     """
 
     array: zarr.Array[Any]
@@ -50,6 +53,7 @@ class Latents:
     name: str
     geometry: str
     curvature: float
+    has_intensity: bool = False
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -60,10 +64,21 @@ class Latents:
     @property
     def dim(self) -> int:
         """Dimension d of the latent space."""
-        return int(self.array.shape[3])
+        return int(self.array.shape[3]) - self.has_intensity
 
     def read(self, box: tuple[slice, ...] = ()) -> npt.NDArray[np.float32]:
         """Points of a box, shape (z, y, x, d); NaN where none has been mapped yet.
+
+        Raises
+        ------
+        VolumeError
+            If the store is damaged or has gone.
+        """
+        channels = self.read_channels(box)
+        return np.ascontiguousarray(channels[..., :-1]) if self.has_intensity else channels
+
+    def read_channels(self, box: tuple[slice, ...] = ()) -> npt.NDArray[np.float32]:
+        """Points of a box and the intensities after them, if there are any.
 
         Raises
         ------
@@ -193,4 +208,5 @@ def _latents(array: zarr.Array[Any], attributes: dict[str, Any]) -> Latents:
         attributes["name"],
         attributes["geometry"],
         attributes["curvature"],
+        bool(attributes.get("intensity")),
     )

@@ -94,8 +94,8 @@ def as_python(session: Session, k: int, partition: Partition | None = None) -> s
         f"model = {model}",
         f"latents = hs.embed(model, volume, {box}stride={mapping['stride']!r}, "
         f"device={mapping['device']!r})",
-        f"clusters = hs.cluster(latents, tree={how['tree']!r}, smoothing={how['smoothing']!r}, "
-        f"seed={how['seed']!r})",
+        f"clusters = hs.cluster(latents, volume, tree={how['tree']!r}, "
+        f"smoothing={how['smoothing']!r}, seed={how['seed']!r})",
         f"labels = clusters.labels({k})",
     ]
     clustering = session.clustering

@@ -189,7 +189,8 @@ class Session:
             how = self.run["clustering"]
             if how["tree"] == "flat" and how["smoothing"]:
                 latents = find_latents(self.folder / _SMOOTHED)
-                if dict(latents.array.attrs) != {**made, "smoothing": how["smoothing"]}:
+                wanted = {**made, "smoothing": how["smoothing"], "intensity": True}
+                if dict(latents.array.attrs) != wanted:
                     return
             self.clustering = open_clustering(
                 self._clusters_path(how["tree"]), latents, self._belongs(how)
@@ -322,7 +323,8 @@ class Session:
         """What this machine has too little of for mapping and clustering; empty if nothing.
 
         An estimate: 0.6 GB and 32 bytes of memory a point, as measured on 0.9 and 4.1 million
-        points; on the disk two stores of latent points, packed to 9/10, and 12 bytes of labels.
+        points; on the disk two stores of latent points, one with the intensities, packed to
+        9/10, and 12 bytes of labels.
 
         Parameters
         ----------
@@ -336,7 +338,7 @@ class Session:
         points = math.prod(max(0, -(-(stop - start) // stride)) for start, stop in spans)
         dim = 2 if self.model is None else self.model.config.latent_dim
         held = sum(p.stat().st_size for p in self.folder.rglob("*") if p.is_file())
-        memory, disk = 6e8 + 32 * points, (0.9 * 2 * 4 * dim + 12) * points
+        memory, disk = 6e8 + 32 * points, (0.9 * 4 * (2 * dim + 1) + 12) * points
         found = [
             f"about {in_words(needed)} of {what} will be needed, {in_words(free)} are free"
             for what, needed, free in (
@@ -370,7 +372,7 @@ class Session:
                 found = open_clustering(path, self.latents, belongs) if tree != "flat" else None
             if found is None:
                 found = yield from cluster_job(
-                    self.latents, tree=tree, smoothing=smoothing, seed=seed,
+                    self.latents, self.volume, tree=tree, smoothing=smoothing, seed=seed,
                     store=self.folder / _SMOOTHED,
                 )  # fmt: skip
                 yield from save_clustering_job(path, found, belongs)

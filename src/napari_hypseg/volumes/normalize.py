@@ -15,12 +15,12 @@ from napari_hypseg.jobs import Job, Progress, finish
 
 from .volume import Volume, VolumeError, slabs
 
-__all__ = ["Normalization", "fit_normalization", "fit_normalization_job"]
+__all__ = ["BLANK", "Normalization", "fit_normalization", "fit_normalization_job"]
 
 # Wide enough to keep protein and membranes, narrow enough to cut gold beads and hot pixels.
 _PERCENTILES = (0.1, 99.9)
 # A value that more than this share of the voxels has is a mask's or padding, not a measurement.
-_BLANK = 0.25
+BLANK = 0.25
 # Above this many voxels of a wide type, a sample of as many stands for all.
 _SAMPLE = 1 << 24
 # Voxels worked on between two reports, and what the reports say.
@@ -159,7 +159,7 @@ def _without_blank(
     else:
         often = counts
         blank = slice(often.argmax(), often.argmax() + 1)
-    if often.max() <= _BLANK * often.sum():
+    if often.max() <= BLANK * often.sum():
         return values, counts
     return np.delete(values, blank), None if counts is None else np.delete(counts, blank)
 

@@ -317,7 +317,7 @@ def discover_job(
         began = time.monotonic()
         latents = yield from embed_job(model, session.volume, box=box, device=device)
         seconds = time.monotonic() - began
-        clustering = yield from cluster_job(latents, tree=tree, smoothing=smoothing)
+        clustering = yield from cluster_job(latents, session.volume, tree=tree, smoothing=smoothing)
         return (yield from _gather_job(model, latents, clustering, smoothing, 1, seconds))
     if stride is not None:
         job = session.map_job(stride=stride, device=device, coarse_to_fine=stride == 1)
@@ -356,7 +356,9 @@ def _show_passes_job(
             stride = round(coarse.voxel_size[0] / session.volume.voxel_size[0])
             if shown is None or stride < shown:
                 seconds = time.monotonic() - began
-                clustering = yield from cluster_job(coarse, tree=tree, smoothing=smoothing)
+                clustering = yield from cluster_job(
+                    coarse, session.volume, tree=tree, smoothing=smoothing
+                )
                 job = _gather_job(session.model, coarse, clustering, smoothing, stride, seconds)
                 yield replace(progress, partial=(yield from job))
 

@@ -95,7 +95,7 @@ def _tree(kind: Literal["volume", "disk"]) -> Fit:
         mapper = _latents(volumes, budget, preset, preset.training.steps)
 
         def grow(volume: Volume) -> Clustering:
-            return cluster(mapper(volume), tree=kind, seed=budget.seed)
+            return cluster(mapper(volume), volume, tree=kind, seed=budget.seed)
 
         tree = remember_last(grow)
         return lambda volume, k: tree(volume).labels(k) - np.uint8(1)

@@ -82,10 +82,10 @@ def ward(voxels: Features) -> Callable[[int], Labels]:
         # In their order: with a graph, heights may fall from part to whole.
         merges, counts = Merges(pairs, np.arange(len(pairs), dtype=float)), np.ones(voxels.size)
     else:
-        job = regions_job(voxels.shape, lambda box: points[box], leaves=255, hyperbolic=False)
+        job = regions_job(voxels.shape, lambda box: points[box], leaves=255, curved=0)
         leaves, regions = finish(job)
         counts = regions.weights.copy()
-        merges = finish(merge_regions_job(regions, 1, hyperbolic=False))[1]
+        merges = finish(merge_regions_job(regions, 1, curved=0))[1]
     tree = MergeTree.from_merges(merges, counts, np.zeros((2 * len(counts) - 1, 1)))
     return lambda k: tree.lookup(k)[leaves] - np.uint8(1)
 

@@ -1,0 +1,91 @@
+"""The finest scale: a voxel's own intensity, as a coordinate beside its latent point."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_hypseg.jobs import Job
+from napari_hypseg.latents.spread import spread_job
+from napari_hypseg.latents.store import Latents
+from napari_hypseg.volumes.noise import fit_noise_job
+from napari_hypseg.volumes.normalize import Normalization, fit_normalization_job
+from napari_hypseg.volumes.volume import Box, Volume
+
+__all__ = ["Intensity", "intensity_job"]
+
+# In a volume without noise the latent points would count for nothing; they keep a say.
+_MOST = 3.0
+
+
+@dataclass(frozen=True)
+class Intensity:
+    """Intensities of the voxels that have latent points, in units of their tangent vectors.
+
+    Attributes
+    ----------
+    volume : Volume
+    normalization : Normalization
+        Of the volume.
+    corner, stride : tuple of int and int
+        Voxel of the first point, and voxels from one to the next.
+    spread : float
+        Standard deviation of the latent points, see `spread_job`.
+    ratio : float
+        Signal to noise: as many times the spread as the normalised intensities are multiplied by.
+    """
+
+    volume: Volume
+    normalization: Normalization
+    corner: tuple[int, int, int]
+    stride: int
+    spread: float
+    ratio: float
+
+    def read(self, box: Box) -> npt.NDArray[np.float32]:
+        """Intensities of a box of points, shape (z, y, x)."""
+        n = self.stride
+        z, y, x = (
+            slice(first + s.start * n, first + (s.stop - 1) * n + 1)
+            for first, s in zip(self.corner, box, strict=True)
+        )
+        values = self.normalization.apply(self.volume.read((z, y, x))[::n, ::n, ::n])
+        return values * np.float32(self.ratio * self.spread)
+
+
+def intensity_job(volume: Volume, latents: Latents) -> Job[Intensity]:
+    """The intensities beside latent points, weighed by how far they stand above the noise.
+
+    A patch blurs what is smaller than itself, and the edges of what is larger; a single voxel does
+    not, but is noisy. The latent points' tangent vectors have their spread as standard deviation
+    in each direction, the intensities get it times their ratio of signal to noise, at most 3.
+    So the noise in them is at most as large as the latent points' spread, whatever the volume,
+    and where there is little but noise the patches decide.
+
+    Parameters
+    ----------
+    volume : Volume
+        The volume that was mapped.
+    latents : Latents
+        Its latent points.
+
+    Raises
+    ------
+    ValueError
+        If the points are another volume's.
+    """
+    made: dict[str, Any] = dict(latents.array.attrs)
+    if made.get("volume") != (yield from volume.fingerprint_job()):
+        raise ValueError(f"{volume.name}: is not the volume of these latent points")
+    normalization = yield from fit_normalization_job(volume)
+    noise = min(1.0, (yield from fit_noise_job(volume, normalization)))
+    # Of the variance of 1 the noise takes its share.
+    signal = math.sqrt(1 - noise**2)
+    ratio = signal / noise if signal < _MOST * noise else _MOST
+    spread = yield from spread_job(latents)
+    z, y, x = (start for start, _ in made["box"])
+    return Intensity(volume, normalization, (z, y, x), int(made["stride"]), spread, ratio)

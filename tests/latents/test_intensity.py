@@ -1,0 +1,122 @@
+"""Intensities beside latent points: where they lie, what they weigh, and smoothing with them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from napari_hypseg.geometry import exp0, log0
+from napari_hypseg.jobs import finish
+from napari_hypseg.latents import embed, find_latents, smooth
+from napari_hypseg.latents.intensity import Intensity, intensity_job
+from napari_hypseg.latents.smooth import smooth_job
+from napari_hypseg.latents.spread import spread_job
+from napari_hypseg.latents.total_variation import denoise
+from napari_hypseg.model import VAE, Model, ModelConfig
+from napari_hypseg.volumes.noise import fit_noise
+from napari_hypseg.volumes.normalize import fit_normalization
+from napari_hypseg.volumes.volume import Volume, VolumeError
+
+BOX = (slice(2, 14), slice(1, 18), slice(5, 22))
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    return Model(VAE(ModelConfig()).eval(), "default", {})
+
+
+def _volume(noise, shape=(16, 20, 24), seed=0):
+    rng = np.random.default_rng(seed)
+    z, y, x = np.ogrid[: shape[0], : shape[1], : shape[2]]
+    scene = 2.0 * ((z - 8) ** 2 + (y - 10) ** 2 + (x - 12) ** 2 < 36)
+    return Volume((scene + noise * rng.normal(size=shape)).astype(np.float32), (10.0, 10.0, 10.0))
+
+
+@pytest.mark.parametrize(("box", "stride"), [(None, 1), (BOX, 1), (None, 3), (BOX, 2)])
+def test_lies_where_the_points_lie(model, box, stride):
+    volume = _volume(0.3)
+    latents = embed(model, volume, box=box, stride=stride)
+    found = finish(intensity_job(volume, latents))
+    values = fit_normalization(volume).apply(volume.data)
+    wanted = values[box or ...][::stride, ::stride, ::stride]
+    assert wanted.shape == latents.shape
+    unit = found.ratio * found.spread
+    everything = tuple(slice(0, n) for n in latents.shape)
+    np.testing.assert_allclose(found.read(everything), wanted * unit, rtol=1e-5, atol=1e-6)
+    part = (slice(1, 3), slice(0, 5), slice(2, 6))
+    np.testing.assert_allclose(found.read(part), wanted[part] * unit, rtol=1e-5, atol=1e-6)
+
+
+def test_weighs_as_much_as_it_stands_above_the_noise(model):
+    ratios = []
+    for noise in (0.0, 0.05, 0.5, 1.0, 30.0):
+        volume = _volume(noise)
+        latents = embed(model, volume)
+        found = finish(intensity_job(volume, latents))
+        sigma = min(1.0, fit_noise(volume, fit_normalization(volume)))
+        # Noise and signal share the variance of 1; at most 3 times as much as the points.
+        assert found.ratio <= 3
+        if found.ratio < 3:
+            assert (found.ratio * sigma) ** 2 + sigma**2 == pytest.approx(1)
+        vectors = log0(torch.from_numpy(latents.read())).double().view(-1, 2)
+        assert found.spread == pytest.approx(float(vectors.var(0, correction=0).mean().sqrt()))
+        ratios.append(found.ratio)
+    assert ratios[:2] == [3, 3]
+    assert ratios == sorted(ratios, reverse=True)
+    assert 0.5 < ratios[2] < 3
+    assert ratios[4] < 0.2
+
+
+def test_refuses_another_volume(model):
+    volume, other = _volume(0.3), _volume(0.3, seed=1)
+    with pytest.raises(ValueError, match="is not the volume of these latent points"):
+        finish(intensity_job(other, embed(model, volume)))
+
+
+def _denoised(field):
+    job = denoise(np.ascontiguousarray(field, np.float32), 0.5, smooth._ROUNDS)
+    while True:
+        try:
+            next(job)
+        except StopIteration as end:
+            return end.value
+
+
+def test_points_and_intensities_are_smoothed_together(model, tmp_path):
+    volume = _volume(0.4)
+    latents = embed(model, volume)
+    beside = finish(intensity_job(volume, latents))
+    found = finish(smooth_job(latents, 0.5, intensity=beside, store=tmp_path / "s.zarr"))
+    assert found.has_intensity
+    assert found.dim == 2
+    assert found.array.shape == (*latents.shape, 3)
+
+    vectors = log0(torch.from_numpy(latents.read())).numpy() / beside.spread
+    values = fit_normalization(volume).apply(volume.data) * beside.ratio
+    wanted = _denoised(np.concatenate([vectors, values[..., None]], -1)) * beside.spread
+    points = exp0(torch.from_numpy(np.ascontiguousarray(wanted[..., :2]))).numpy()
+    np.testing.assert_allclose(found.read(), points, atol=1e-5)
+    np.testing.assert_allclose(found.read_channels()[..., 2], wanted[..., 2], atol=1e-5)
+    np.testing.assert_array_equal(found.read_all(), found.read_channels()[..., :2])
+    # An edge of one is an edge of both: the points are others than without the intensities.
+    alone = finish(smooth_job(latents, 0.5))
+    assert not alone.has_intensity
+    assert np.abs(alone.read() - found.read()).max() > 0.01 * beside.spread
+
+    again = find_latents(tmp_path / "s.zarr")
+    assert again.has_intensity
+    np.testing.assert_array_equal(again.read_channels(), found.read_channels())
+
+
+def test_missing_points_are_not_smoothed(model):
+    latents = embed(model, _volume(0.4))
+    latents.array[3, 4, 5] = np.nan
+    whole = (slice(0, 16), slice(0, 20), slice(0, 24))
+    with pytest.raises(VolumeError, match="some latent points are missing"):
+        finish(spread_job(latents))
+    beside = Intensity(_volume(0.4), fit_normalization(_volume(0.4)), (0, 0, 0), 1, 1.0, 1.0)
+    assert np.isfinite(beside.read(whole)).all()
+    with pytest.raises(VolumeError, match="some latent points are missing"):
+        finish(smooth_job(latents, 0.5, intensity=beside))
