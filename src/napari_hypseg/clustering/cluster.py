@@ -282,9 +282,9 @@ def _disk_job(latents: Latents, points: Points, weights: Points, seed: int) -> J
         points, leaves, weights=weights, seed=seed, n_init=1, max_iter=_ROUNDS, curvature=curvature
     )
     ((labels, counts),) = yield from _assign_job(latents, [fit.centroids], points)
-    # A cluster may have lost all its voxels since its mean was computed.
     used = np.flatnonzero(counts)
-    labels = np.cumsum(counts > 0, dtype=np.uint8)[labels] - np.uint8(1)
+    if len(used) < leaves:  # a cluster has lost all its voxels since its mean was computed
+        labels = (np.cumsum(counts > 0) - 1).astype(np.uint8)[labels]
     # On the disk every cluster may merge with every other.
     pairs = np.stack(np.triu_indices(len(used), 1), axis=1).astype(np.int32)
     means = fit.centroids[used]
