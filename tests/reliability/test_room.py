@@ -32,7 +32,7 @@ def vast(tmp_path, monkeypatch) -> Session:
 def test_shortage_is_told_with_both_numbers(vast, count):
     said = vast.shortage()
     assert "about 257 GB of memory will be needed, 16 GB are free" in said
-    assert "about 211 GB of disk will be needed, 100 GB are free" in said
+    assert "about 240 GB of disk will be needed, 100 GB are free" in said
     assert "\n" not in said
     # An eighth of the points along each axis, or a part, is little enough.
     assert vast.shortage(stride=8) == ""
