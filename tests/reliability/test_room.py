@@ -66,7 +66,7 @@ def test_a_run_says_so_first(hypseg, toy, tmp_path, count):
     finally:
         subprocess.run(["umount", str(disk)], check=True)
     first = ended.said.splitlines()[0]
-    assert first.startswith("hypseg: warning: toy: about 3.8 MB of disk will be needed, 0.")
+    assert first.startswith("hypseg: warning: toy: about 3.75 MB of disk will be needed, 0.")
     assert ended.code == 1
     count("shortage")
 
