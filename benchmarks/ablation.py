@@ -6,7 +6,6 @@ Run `python -m benchmarks.ablation`; add `--quick` for 4 cells of each kind rath
 from __future__ import annotations
 
 import sys
-from unittest.mock import patch
 
 import numpy as np
 
@@ -16,19 +15,14 @@ from napari_hypseg.latents import embed
 from napari_hypseg.training import train
 from napari_hypseg.volumes import make_toy
 
-# The function of that name hides the module.
-CLUSTER = sys.modules["napari_hypseg.clustering.cluster"]
 # The default's training, shortened as in `hypseg benchmark --quick`; seeds of validation cells.
 STEPS, LEARNED, SCORED = 240, range(4), range(80, 96)
-# Name, whether the intensities take part, power of the sizes, smoothing.
+# Name, whether the intensities take part, smoothing.
 ROWS = (
-    ("points alone, not smoothed, Ward's criterion", False, 1.0, 0.0),
-    ("points alone, Ward's criterion", False, 1.0, 1.0),
-    ("points alone, sizes to the power 2/3", False, 2 / 3, 1.0),
-    ("points and intensities, not smoothed, power 2/3", True, 2 / 3, 0.0),
-    ("points and intensities, Ward's criterion", True, 1.0, 1.0),
-    ("points and intensities, power 2/3: the default", True, 2 / 3, 1.0),
-    ("points and intensities, power 1/2", True, 0.5, 1.0),
+    ("points alone, not smoothed", False, 0.0),
+    ("points alone", False, 1.0),
+    ("points and intensities, not smoothed", True, 0.0),
+    ("points and intensities: the default", True, 1.0),
 )
 
 
@@ -43,12 +37,10 @@ def main() -> None:
             f"\n{kind}, {len(cells)} cells\n\n| tree of the volume | level 1 | level 2 | level 3 |"
         )
         print("|---|---|---|---|")
-        for name, beside, power, smoothing in ROWS:
+        for name, beside, smoothing in ROWS:
             scores = []
             for cell, latents in mapped:
-                with patch.object(CLUSTER, "_POWER", power):
-                    volume = cell.volume if beside else None
-                    found = cluster(latents, volume, smoothing=smoothing)
+                found = cluster(latents, cell.volume if beside else None, smoothing=smoothing)
                 pairs = zip((2, 4, 8), cell.levels, strict=True)
                 scores.append([evaluate(found.labels(k), t).mean_dice for k, t in pairs])
             mean, error = np.mean(scores, 0), np.std(scores, 0, ddof=1) / np.sqrt(len(scores))

@@ -35,12 +35,12 @@ def _chain(n):
     return np.stack([np.arange(n - 1), np.arange(1, n)], 1).astype(np.int32)
 
 
-def _merge(points, edges, until=1, *, curved=0, weights=None, power=1.0):
+def _merge(points, edges, until=1, *, curved=0, weights=None):
     """Merges of single points; what is given stays as it is."""
     n = len(points)
     weights = np.ones(n) if weights is None else weights.astype(np.float64)
     start = Regions(np.array(points, np.float64), weights, edges.copy(), np.zeros(n))
-    return finish(merge_regions_job(start, until, curved=curved, power=power))
+    return finish(merge_regions_job(start, until, curved=curved))
 
 
 def _tree(merges, n):
@@ -108,7 +108,7 @@ def _arcosh_distance(x, y):
     return math.acosh(1 + 2 * ((x - y) @ (x - y)) / ((1 - x @ x) * (1 - y @ y)))
 
 
-def _plain_loop(points, flat, weights, edges, power):
+def _plain_loop(points, flat, weights, edges):
     """Rounds of merges of mutually cheapest neighbours, with points of a product in dicts."""
     n = len(points)
     mean, beside = dict(enumerate(points)), dict(enumerate(flat))
@@ -120,7 +120,7 @@ def _plain_loop(points, flat, weights, edges, power):
     def cost(pair):
         a, b = pair
         square = _arcosh_distance(mean[a], mean[b]) ** 2 + np.square(beside[a] - beside[b]).sum()
-        return (mass[a] * mass[b] / (mass[a] + mass[b])) ** power * square
+        return mass[a] * mass[b] / (mass[a] + mass[b]) * square
 
     while touching:
         best = {
@@ -146,24 +146,24 @@ def _plain_loop(points, flat, weights, edges, power):
 
 
 @pytest.mark.parametrize(
-    ("seed", "spread", "edges", "beside", "power"),
+    ("seed", "spread", "edges", "beside"),
     [
-        (0, 0.5, _complete(25), 0, 1.0),
-        (1, 1.5, _complete(25), 0, 1.0),
-        (2, 0.8, grid_edges((2, 4, 4)), 0, 1.0),
-        (3, 0.7, grid_edges((2, 4, 4)), 1, 1.0),
-        (4, 0.7, _complete(25), 2, 2 / 3),
+        (0, 0.5, _complete(25), 0),
+        (1, 1.5, _complete(25), 0),
+        (2, 0.8, grid_edges((2, 4, 4)), 0),
+        (3, 0.7, grid_edges((2, 4, 4)), 1),
+        (4, 0.7, _complete(25), 2),
     ],
 )
-def test_agrees_with_a_plain_loop_in_the_product(seed, spread, edges, beside, power):
+def test_agrees_with_a_plain_loop_in_the_product(seed, spread, edges, beside):
     n = int(edges.max()) + 1
     rng = np.random.default_rng(seed)
     points = exp0(torch.from_numpy(spread * rng.normal(size=(n, 2)))).numpy()
     weights = rng.integers(1, 9, n)
     flat = rng.normal(size=(n, beside))
     both = np.concatenate([to_hyperboloid(points, 1.0), flat], 1)
-    regions, merges, names = _merge(both, edges, curved=2, weights=weights, power=power)
-    wanted, means, others = _plain_loop(points, flat, weights.astype(float), edges, power)
+    regions, merges, names = _merge(both, edges, curved=2, weights=weights)
+    wanted, means, others = _plain_loop(points, flat, weights.astype(float), edges)
     assert [frozenset(map(int, p)) for p in merges.pairs] == [pair for pair, _ in wanted]
     np.testing.assert_allclose(merges.heights, [h for _, h in wanted], rtol=1e-8)
     assert names.tolist() == [2 * n - 2]

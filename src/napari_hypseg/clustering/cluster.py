@@ -35,9 +35,6 @@ Kind = Literal["volume", "disk", "flat"]
 
 # Leaves of the tree of the volume: one byte tells these and 15 classes of a person's own apart.
 _REGIONS = 240
-# A region counts for its surface rather than for its voxels: a small one that stands out is not
-# drowned by the noise of a large one.
-_POWER = 2 / 3
 # Leaves of the tree of the disk: the largest granularity that a person may ask for, doubled.
 _LEAVES = 60
 # Rounds of k-means for these leaves: 100 lower the sum of squared distances by 1.4 % more.
@@ -271,7 +268,7 @@ def _volume_job(latents: Latents, intensity: Intensity | None) -> Job[TreeCluste
     leaves = min(_REGIONS, math.prod(latents.shape))
     job = regions_job(latents.shape, read, leaves=leaves, curved=d if curvature else 0)
     labels, regions = yield from job
-    tree = yield from _tree_job(regions, curvature, d, _POWER)
+    tree = yield from _tree_job(regions, curvature, d)
     return TreeClustering("volume", labels, tree)
 
 
@@ -338,9 +335,7 @@ def _finder(latents: Latents, centroids: Sequence[Points], points: Points) -> _F
     return compare
 
 
-def _tree_job(
-    regions: Regions, curvature: float | None, d: int, power: float = 1.0
-) -> Job[MergeTree]:
+def _tree_job(regions: Regions, curvature: float | None, d: int) -> Job[MergeTree]:
     """The tree of leaves that are given as regions; d of their coordinates are latent."""
     counts = regions.weights.copy()
     centroids = regions.points[:, :d].copy()
@@ -349,7 +344,7 @@ def _tree_job(
         time = np.sqrt(1 + np.square(centroids).sum(1, keepdims=True))
         centroids = centroids / ((1 + time) * np.sqrt(curvature))
     curved = d if curvature else 0
-    _, merges, _ = yield from merge_regions_job(regions, 1, curved=curved, power=power)
+    _, merges, _ = yield from merge_regions_job(regions, 1, curved=curved)
     return MergeTree.from_merges(merges, counts, _means(merges, counts, centroids, curvature))
 
 

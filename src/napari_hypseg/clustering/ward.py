@@ -1,4 +1,4 @@
-"""Merging on a graph: neighbouring regions of latent points, by Ward's criterion or its kin."""
+"""Ward's criterion on a graph: merge neighbouring regions of latent points, cheapest first."""
 
 from __future__ import annotations
 
@@ -99,13 +99,11 @@ def _squared(p: Floats, q: Floats, curved: int) -> float:
 
 
 @njit(nogil=True, cache=True)
-def _costs(points: Floats, weights: Floats, edges: Indices, curved: int, power: float) -> Floats:
+def _costs(points: Floats, weights: Floats, edges: Indices, curved: int) -> Floats:
     out = np.empty(len(edges))
     for e in range(len(edges)):
         a, b = edges[e, 0], edges[e, 1]
         share = weights[a] * weights[b] / (weights[a] + weights[b])
-        if power != 1:
-            share **= power
         out[e] = share * _squared(points[a], points[b], curved)
     return out
 
@@ -202,13 +200,12 @@ def _join(
 
 
 def merge_regions_job(
-    regions: Regions, until: int, *, curved: int, power: float = 1.0
+    regions: Regions, until: int, *, curved: int
 ) -> Job[tuple[Regions, Merges, Indices]]:
-    """Merge touching regions, cheapest first, until so many are left.
+    """Merge touching regions by Ward's criterion until so many are left.
 
-    Merging A and B costs ``(w_A w_B / (w_A + w_B))^p d(m_A, m_B)^2``, d being the distance of the
-    space and m the Frechet mean of a region (of the two means, at every merge); p = 1 is Ward's
-    criterion, a smaller p lets small regions stand longer. In each round
+    Merging A and B costs ``w_A w_B / (w_A + w_B) d(m_A, m_B)^2``, d being the distance of the space
+    and m the Frechet mean of a region (of the two means, at every merge). In each round
     all pairs that are each other's cheapest neighbour merge at once (and small regions join a far
     larger one together): few rounds in place of one merge at a time. Where all regions of R^d
     touch, plain Ward makes the same merges in another order. On a sparse graph a merge may let
@@ -224,8 +221,6 @@ def merge_regions_job(
     curved : int
         So many first coordinates are those of the hyperboloid, the rest are Euclidean: the points
         lie in the product of the two spaces.
-    power : float
-        p, above 0.
 
     Returns
     -------
@@ -244,7 +239,7 @@ def merge_regions_job(
     while len(edges) and len(weights) > until:
         count = len(weights)
         yield Progress("merging regions", first - count, first - until)
-        costs = _costs(points, weights, edges, curved, power)
+        costs = _costs(points, weights, edges, curved)
         yield Progress("merging regions", first - count, first - until)
         pairs, merged = _pick(edges, costs, weights)
         # The last round must not take more than is asked, and then the cheapest.
