@@ -48,7 +48,7 @@ def fit_noise(volume: Volume, normalization: Normalization) -> float:
     >>> toy = hs.make_toy("regular").volume
     >>> rule = fit_normalization(toy)
     >>> round(fit_noise(toy, rule) * rule.std, 2)  # the noise that was added has 0.25
-    0.25
+    0.24
     """
     return finish(fit_noise_job(volume, normalization))
 
