@@ -21,8 +21,8 @@ MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "she
 CALLS = {"eval", "exec", "compile", "__import__", "os.system", "os.popen", "os.execv", "os.spawnv",
          "torch.load", "torch.save", "torch.hub.load", "np.fromregex", "shutil.unpack_archive",
          "yaml.load"}  # fmt: skip
-# `hypseg view` starts napari: a list of fixed words and a folder, no shell. The docks open PyTorch's
-# own library, in PyTorch's folder, by a foreign function, so that the window stays alive meanwhile.
+# `hypseg view` starts napari: a list of fixed words and a folder, no shell. The docks open
+# PyTorch's own library by a foreign function, so that the window stays alive meanwhile.
 ALLOWED = {"commands.py": ["subprocess"], "loading.py": ["ctypes"]}
 
 
