@@ -230,7 +230,8 @@ def cluster_job(
     if tree not in ("volume", "disk", "flat"):
         raise ValueError(f"there is no tree {tree!r}: volume, disk or flat")
     intensity = None
-    if volume is not None:
+    # Without smoothing only the tree of the volume looks at them.
+    if volume is not None and (smoothing or tree == "volume"):
         intensity = yield from intensity_job(volume, latents)
     if smoothing:
         latents = yield from smooth_job(latents, smoothing, intensity=intensity, store=store)

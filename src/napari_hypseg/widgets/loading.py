@@ -46,9 +46,10 @@ def load_torch() -> ModuleType:
     PyTorch's that is a fifth of a second. A foreign function leaves the others running, so it is
     loaded by one first, and ``import`` finds it there.
     """
-    if "torch" not in sys.modules and os.name == "posix":
-        found = importlib.util.find_spec("torch")
-        folder = Path(found.origin).parent if found is not None and found.origin else Path()
+    found = importlib.util.find_spec("torch") if "torch" not in sys.modules else None
+    # Without a place of its own nothing is opened: never what lies in the current folder.
+    if found is not None and found.origin and os.name == "posix":
+        folder = Path(found.origin).parent
         load = ctypes.CDLL(None).dlopen
         load.argtypes, load.restype = (ctypes.c_char_p, ctypes.c_int), ctypes.c_void_p
         for path in folder.glob("lib/libtorch_python.*"):
