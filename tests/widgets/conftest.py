@@ -8,11 +8,15 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
 # Threads of libraries that serve a whole process: zarr's event loop, dask's and torch's pools.
 _SHARED = ("zarr", "asyncio", "ThreadPool", "fsspec", "pytest", "Dummy", "IPython", "tqdm")
+
+# Seconds that a busy machine may take for what takes a moment on a quiet one: more is a fault.
+PATIENCE = 120
 
 
 def need_gui() -> None:
@@ -24,6 +28,13 @@ def need_gui() -> None:
         pytest.skip("neither PyQt6 nor PySide6 is installed", allow_module_level=True)
     if sys.platform.startswith("linux") and not os.environ.get("DISPLAY"):
         pytest.skip("no display: install xvfb and pytest-xvfb", allow_module_level=True)
+
+
+@pytest.fixture
+def qtbot(qtbot, monkeypatch: pytest.MonkeyPatch):
+    """pytest-qt's, but as patient as a busy machine needs."""
+    monkeypatch.setattr(qtbot, "waitUntil", partial(qtbot.waitUntil, timeout=1000 * PATIENCE))
+    return qtbot
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +50,7 @@ def nothing_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
     app = QApplication.instance()
     if app is None:
         return
-    patience = time.monotonic() + 10
+    patience = time.monotonic() + PATIENCE
 
     def left() -> list[str]:
         app.processEvents()

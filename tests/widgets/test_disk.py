@@ -59,7 +59,7 @@ def viewer(make_napari_viewer_proxy):
 @pytest.fixture
 def dock(viewer, qtbot):
     _, dock = viewer.window.add_plugin_dock_widget("napari-hypseg", "Hyperbolic segmentation")
-    qtbot.waitUntil(lambda: dock.model.is_ready, timeout=60_000)
+    qtbot.waitUntil(lambda: dock.model.is_ready)
     return dock
 
 
@@ -334,13 +334,13 @@ def test_what_takes_long_to_draw_follows_by_itself(make_napari_viewer_proxy, qtb
     dock.state.show(result)
     _, disk = viewer.window.add_plugin_dock_widget("napari-hypseg", "Poincaré disk")
     assert not disk.scene.is_complete
-    qtbot.waitUntil(lambda: disk.scene.is_complete, timeout=10_000)
+    qtbot.waitUntil(lambda: disk.scene.is_complete)
     scene = disk.scene
     for visual in (scene._density, scene._tree, scene._centroids, scene._labels, scene._infinity):
         while visual is not None:
             assert visual.visible
             visual = visual.parent
-    qtbot.waitUntil(lambda: dock.model.is_ready, timeout=60_000)
+    qtbot.waitUntil(lambda: dock.model.is_ready)
 
 
 def test_hidden_classes_are_not_drawn(disk):

@@ -43,9 +43,9 @@ def dock(viewer, qtbot):
     return dock
 
 
-def idle(qtbot, dock, seconds=60):
+def idle(qtbot, dock):
     ready = lambda: dock.model.is_ready and not dock.runner.title  # noqa: E731
-    qtbot.waitUntil(ready, timeout=1000 * seconds)
+    qtbot.waitUntil(ready)
 
 
 def click(qtbot, button):
@@ -172,7 +172,7 @@ def test_what_a_folder_holds_is_shown_again(qtbot, viewer, dock, toy):
     fill(dock, "folder", folder + "_other")
     assert dock.state.session is None
     fill(dock, "folder", folder)
-    qtbot.waitUntil(lambda: dock.state.result is not None, timeout=60_000)
+    qtbot.waitUntil(lambda: dock.state.result is not None)
     idle(qtbot, dock)
     np.testing.assert_array_equal(dock.state.result.clustering.labels(5), labels)
     assert "All voxels are mapped" in dock.map.status.text()
@@ -195,7 +195,7 @@ def test_stop_while_mapping_keeps_what_is_mapped(qtbot, dock, toy, monkeypatch):
 
     monkeypatch.setattr(embed, "compile_encoder", slow)
     click(qtbot, dock.map.all)
-    qtbot.waitUntil(lambda: " of " in dock.progress.text.text(), timeout=30_000)
+    qtbot.waitUntil(lambda: " of " in dock.progress.text.text())
     qtbot.mouseClick(dock.progress.stop, Qt.MouseButton.LeftButton)
     idle(qtbot, dock)
     assert "mapping voxels: stopped" in dock.progress.text.text()
@@ -227,14 +227,12 @@ def test_layers_that_are_no_volume_are_not_offered(dock, viewer):
 def test_stop_keeps_the_model_so_far_and_resume_goes_on(qtbot, dock, toy):
     dock.model.form["steps"].value = 100_000
     click(qtbot, dock.model.train)
-    qtbot.waitUntil(lambda: bool(dock.model.loss._points), timeout=30_000)
-    qtbot.waitUntil(lambda: not dock.model.glimpses.isHidden(), timeout=30_000)
+    qtbot.waitUntil(lambda: bool(dock.model.loss._points))
+    qtbot.waitUntil(lambda: not dock.model.glimpses.isHidden())
     assert not dock.model.train.isEnabled()
     assert "training" in dock.model.train.toolTip()
-    began = time.monotonic()
     qtbot.mouseClick(dock.progress.stop, Qt.MouseButton.LeftButton)
     idle(qtbot, dock)
-    assert time.monotonic() - began < 5
     assert "stopped" in dock.progress.text.text()
     done = dock.state.session.model.training["stopped"]
     assert done > 0
@@ -244,7 +242,7 @@ def test_stop_keeps_the_model_so_far_and_resume_goes_on(qtbot, dock, toy):
 
     points = len(dock.model.loss._points)
     click(qtbot, dock.model.train)
-    qtbot.waitUntil(lambda: len(dock.model.loss._points) > points, timeout=30_000)
+    qtbot.waitUntil(lambda: len(dock.model.loss._points) > points)
     qtbot.mouseClick(dock.progress.stop, Qt.MouseButton.LeftButton)
     idle(qtbot, dock)
     assert dock.state.session.model.training["stopped"] > done
@@ -262,7 +260,7 @@ def test_only_a_training_on_the_same_volumes_is_resumed(qtbot, viewer, dock, toy
     dock.model.form["steps"].value = 100_000
     also.value = others[:1]
     click(qtbot, dock.model.train)
-    qtbot.waitUntil(lambda: bool(dock.model.loss._points), timeout=30_000)
+    qtbot.waitUntil(lambda: bool(dock.model.loss._points))
     qtbot.mouseClick(dock.progress.stop, Qt.MouseButton.LeftButton)
     idle(qtbot, dock)
     assert dock.model.train.text() == "Resume"
@@ -282,7 +280,7 @@ def test_cancelling_in_the_window_of_activities_stops(qtbot, viewer, dock, toy):
     qtbot.waitUntil(lambda: bool(window.findChildren(QtLabeledProgressBar)))
     (bar,) = window.findChildren(QtLabeledProgressBar)
     assert "training" in bar.description_label.text()
-    qtbot.waitUntil(lambda: bool(dock.model.loss._points), timeout=30_000)
+    qtbot.waitUntil(lambda: bool(dock.model.loss._points))
     qtbot.mouseClick(bar.cancel_button, Qt.MouseButton.LeftButton)
     idle(qtbot, dock)
     assert dock.state.session.model.training["stopped"] > 0
@@ -333,7 +331,7 @@ def test_closing_the_dock_stops_its_job(qtbot, viewer, dock, toy):
     listeners = len(viewer.layers.events.inserted.callbacks)
     viewer.window.remove_dock_widget(dock)
     assert len(viewer.layers.events.inserted.callbacks) == listeners - 1
-    qtbot.waitUntil(lambda: not WorkerBase._worker_set, timeout=10_000)
+    qtbot.waitUntil(lambda: not WorkerBase._worker_set)
     _, again = viewer.window.add_plugin_dock_widget("napari-hypseg", "Hyperbolic segmentation")
     idle(qtbot, again)
     assert again is not dock
@@ -409,7 +407,7 @@ def test_a_flood_of_reports_drowns_nothing(qtbot, viewer):
     runner, got, told = JobRunner(), [], []
     runner.progressed.connect(lambda progress, _: told.append(progress.done))
     runner.start("counting", flood(), got.append)
-    qtbot.waitUntil(lambda: not runner.title, timeout=20_000)
+    qtbot.waitUntil(lambda: not runner.title)
     assert got == ["done"]
     assert told == sorted(told)
     assert len(told) < 1000
@@ -503,9 +501,9 @@ def test_closing_napari_in_the_middle_ends_the_job(qtbot, viewer, dock, toy, cap
         click(qtbot, dock.map.all)
     runner, seen = dock.runner, []
     runner.progressed.connect(lambda progress, _left: seen.append(progress.stage))
-    qtbot.waitUntil(lambda: bool(seen), timeout=20_000)
+    qtbot.waitUntil(lambda: bool(seen))
     assert runner.title == step
     viewer.close()
-    qtbot.waitUntil(lambda: not WorkerBase._worker_set, timeout=20_000)
+    qtbot.waitUntil(lambda: not WorkerBase._worker_set)
     # Exceptions in slots fail the test by themselves (pytest-qt).
     assert "Traceback" not in capsys.readouterr().err

@@ -27,9 +27,9 @@ def dock(make_napari_viewer_proxy, qtbot, tmp_path):
     viewer = make_napari_viewer_proxy()
     viewer.open(str(tmp_path / "out"), plugin="napari-hypseg")
     name = "Hyperbolic segmentation (Hyperbolic segmentation)"
-    qtbot.waitUntil(lambda: name in viewer.window.dock_widgets, timeout=30_000)
+    qtbot.waitUntil(lambda: name in viewer.window.dock_widgets)
     dock = viewer.window.dock_widgets[name]
-    qtbot.waitUntil(lambda: dock.state.result is not None and not dock.runner.title, timeout=60_000)
+    qtbot.waitUntil(lambda: dock.state.result is not None and not dock.runner.title)
     yield dock
     from superqt.utils import WorkerBase
 
@@ -55,7 +55,7 @@ def test_everything_can_be_taken_elsewhere(dock, qtbot, tmp_path, monkeypatch):
     for text in ("Save labels…", "Save labels at every granularity…", "Save table…",
                  "Save disk…", "Save disk…"):  # fmt: skip
         choose(dock, text)
-        qtbot.waitUntil(lambda: not dock.runner.title, timeout=30_000)
+        qtbot.waitUntil(lambda: not dock.runner.title)
         assert "wrote" in dock.progress.text.text()
     partition = dock.state.partition
     np.testing.assert_array_equal(read_volume(tmp_path / "a.tif").read(), partition.labels())

@@ -49,7 +49,7 @@ def result_of(latents, tree):
 def dock(make_napari_viewer_proxy, qtbot):
     viewer = make_napari_viewer_proxy(show=True)
     _, dock = viewer.window.add_plugin_dock_widget("napari-hypseg", "Hyperbolic segmentation")
-    qtbot.waitUntil(lambda: dock.model.is_ready, timeout=60_000)
+    qtbot.waitUntil(lambda: dock.model.is_ready)
     yield dock
     from superqt.utils import WorkerBase
 

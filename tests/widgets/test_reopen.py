@@ -41,7 +41,7 @@ def opened(make_napari_viewer_proxy, qtbot):
         viewer = make_napari_viewer_proxy()
         viewer.open(str(folder), plugin="napari-hypseg")
         name = "Hyperbolic segmentation (Hyperbolic segmentation)"
-        qtbot.waitUntil(lambda: name in viewer.window.dock_widgets, timeout=30_000)
+        qtbot.waitUntil(lambda: name in viewer.window.dock_widgets)
         dock = viewer.window.dock_widgets[name]
         settle(qtbot, dock)
         return viewer, dock
@@ -54,7 +54,7 @@ def settle(qtbot, dock):
     def is_open():
         return dock.model.is_ready and dock.state.result is not None and not dock.runner.title
 
-    qtbot.waitUntil(is_open, timeout=60_000)
+    qtbot.waitUntil(is_open)
 
 
 def layer_of_type(viewer, kind):
@@ -104,7 +104,7 @@ def test_a_folder_opens_as_it_was_left(qtbot, opened, folder):
     dock.show_disk().scene.zoom(2.0, (50, 50))
     half = dock.show_disk().scene.half_width
     window = lambda: read_session(folder)["view"]["window"]  # noqa: E731
-    qtbot.waitUntil(lambda: window()["camera"]["zoom"] == 3.5, timeout=5000)
+    qtbot.waitUntil(lambda: window()["camera"]["zoom"] == 3.5)
     viewer.close()
 
     viewer, dock = opened(folder)
@@ -151,7 +151,7 @@ def test_a_folder_dropped_beside_other_work(qtbot, opened, folder):
     first = dock.state.session
     viewer.add_image(np.zeros((9, 9, 9)), name="other")
     viewer.open(str(folder), plugin="napari-hypseg")
-    qtbot.waitUntil(lambda: dock.state.session not in (None, first), timeout=30_000)
+    qtbot.waitUntil(lambda: dock.state.session not in (None, first))
     settle(qtbot, dock)
     assert dock.state.session.clustering.kind == "disk"
 
@@ -161,7 +161,7 @@ def test_a_damaged_folder_is_told(qtbot, make_napari_viewer_proxy, folder):
     viewer = make_napari_viewer_proxy()
     _, dock = viewer.window.add_plugin_dock_widget("napari-hypseg", "Hyperbolic segmentation")
     viewer.open(str(folder), plugin="napari-hypseg")
-    qtbot.waitUntil(lambda: "model.hypseg" in dock.progress.text.text(), timeout=60_000)
+    qtbot.waitUntil(lambda: "model.hypseg" in dock.progress.text.text())
     assert layer_of_type(viewer, Image).name == "toy"
     assert dock.model.train.isEnabled()
 

@@ -31,7 +31,7 @@ def settings(make_napari_viewer_proxy):
 def dock(settings, qtbot):
     viewer, _ = settings
     _, dock = viewer.window.add_plugin_dock_widget("napari-hypseg", "Hyperbolic segmentation")
-    qtbot.waitUntil(lambda: dock.model.is_ready, timeout=60_000)
+    qtbot.waitUntil(lambda: dock.model.is_ready)
     yield dock
     from superqt.utils import WorkerBase
 
@@ -48,7 +48,7 @@ def test_settings_are_used(settings, dock, qtbot, tmp_path):
     assert dock.volume.folder() == tmp_path / "all" / "a_b_hypseg"
     viewer.window.remove_dock_widget(dock)
     _, again = viewer.window.add_plugin_dock_widget("napari-hypseg", "Hyperbolic segmentation")
-    qtbot.waitUntil(lambda: again.model.is_ready, timeout=60_000)
+    qtbot.waitUntil(lambda: again.model.is_ready)
     assert again.model.settings()["device"] == "cpu"
 
     import torch

@@ -142,7 +142,7 @@ def test_the_layer_is_shown_as_the_network_sees_it(qtbot, viewer, step):
     layer = viewer.layers["lump"]
     before = layer.contrast_limits
     press(qtbot, step.look)
-    qtbot.waitUntil(lambda: not step.contrast.isHidden(), timeout=20_000)
+    qtbot.waitUntil(lambda: not step.contrast.isHidden())
     low, high = np.percentile(layer.data, (0.1, 99.9))
     np.testing.assert_allclose(layer.contrast_limits, (low, high), rtol=1e-4)
     assert "99 % of the variance is noise" in step.contrast.text.text() or "100" in (

@@ -53,7 +53,7 @@ def test_the_four_steps_by_mouse_and_keys(make_napari_viewer_proxy, qtbot, tmp_p
     _, dock = viewer.window.add_plugin_dock_widget("napari-hypseg", "Hyperbolic segmentation")
 
     def idle():
-        qtbot.waitUntil(lambda: dock.model.is_ready and not dock.runner.title, timeout=60_000)
+        qtbot.waitUntil(lambda: dock.model.is_ready and not dock.runner.title)
 
     def press(button):
         assert button.isEnabled(), button.toolTip()
@@ -86,7 +86,7 @@ def test_the_four_steps_by_mouse_and_keys(make_napari_viewer_proxy, qtbot, tmp_p
     gaps = Gaps()
     type_into(dock.model.form["steps"].native, "400")
     press(dock.model.train)
-    qtbot.waitUntil(lambda: bool(dock.model.loss._points), timeout=60_000)
+    qtbot.waitUntil(lambda: bool(dock.model.loss._points))
     press(dock.progress.stop)
     idle()
     assert dock.state.session.model.training["stopped"] < 400
