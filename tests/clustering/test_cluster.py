@@ -16,6 +16,8 @@ from napari_hypseg.clustering import KMeans, MergeTree, cluster, cluster_job, hy
 from napari_hypseg.geometry import distance, exp0, frechet_means
 from napari_hypseg.jobs import Progress, finish
 from napari_hypseg.latents import open_latents
+from napari_hypseg.volumes.noise import fit_noise
+from napari_hypseg.volumes.normalize import fit_normalization
 from napari_hypseg.volumes.volume import Volume, VolumeError
 
 SHAPE = (12, 14, 20)
@@ -241,10 +243,12 @@ def test_intensities_tell_apart_what_patches_cannot(smoothing):
     array[:, :, 9:11] += 3
     volume = Volume(array.astype(np.float32), (10.0, 10.0, 10.0))
     points = exp0(torch.from_numpy(0.1 * rng.normal(size=(*volume.shape, 2)))).numpy()
+    normalization = fit_normalization(volume)
     attributes = {
         "voxel_size": [10.0] * 3, "origin": [0.0] * 3, "name": "sheet", "geometry": "hyperbolic",
         "curvature": 1.0, "volume": volume.fingerprint(), "box": [[0, n] for n in volume.shape],
-        "stride": 1,
+        "stride": 1, "normalization": normalization.to_dict(),
+        "noise": fit_noise(volume, normalization),
     }  # fmt: skip
     latents = open_latents(None, (*volume.shape, 2), attributes)
     latents.array[:] = points

@@ -15,7 +15,14 @@ import zarr
 from torch.nn.functional import interpolate
 
 from napari_hypseg.jobs import finish
-from napari_hypseg.latents import coarse_to_fine_job, embed, embed_job, open_latents, store
+from napari_hypseg.latents import (
+    coarse_to_fine_job,
+    embed,
+    embed_job,
+    find_latents,
+    open_latents,
+    store,
+)
 from napari_hypseg.model import VAE, Model, ModelConfig
 from napari_hypseg.volumes.normalize import fit_normalization
 from napari_hypseg.volumes.volume import Volume, VolumeError
@@ -150,8 +157,8 @@ def test_what_can_not_be_mapped(model, small_volume, asked, message):
 
 
 def _mapping(reports):
-    """The reports after those on reading the volume."""
-    return [p for p in reports if p.stage != "reading the volume"]
+    """The reports after those on reading the volume and its noise."""
+    return [p for p in reports if p.stage not in ("reading the volume", "measuring the noise")]
 
 
 def test_progress_counts_voxels(model, small_volume, small_chunks, monkeypatch):
@@ -278,6 +285,16 @@ def test_a_store_killed_while_it_was_made(tmp_path, model, small_volume, full, l
         (folder / name).write_bytes(b"{")
     np.testing.assert_array_equal(finish(_job(folder, model, small_volume)).read(), full)
     assert not list(folder.rglob("*.partial"))
+
+
+def test_a_store_of_another_version_is_refused_and_replaced(kept, model, small_volume, full):
+    array = zarr.open_array(kept, mode="r+")
+    array.attrs["hypseg_latents"] = array.attrs["hypseg_latents"] - 1
+    with pytest.raises(VolumeError, match="no store of latent points of this version"):
+        find_latents(kept)
+    again = finish(_job(kept, model, small_volume))
+    assert set(_chunks(kept)) <= _written(kept)
+    np.testing.assert_array_equal(again.read(), full)
 
 
 @pytest.mark.parametrize("what", ["model", "volume", "stride", "box", "place", "name"])

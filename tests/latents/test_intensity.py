@@ -69,6 +69,27 @@ def test_weighs_as_much_as_it_stands_above_the_noise(model):
     assert ratios[4] < 0.2
 
 
+class _Counting:
+    """An array that counts the voxels read from it."""
+
+    def __init__(self, array):
+        self.array, self.shape, self.dtype, self.voxels = array, array.shape, array.dtype, 0
+
+    def __getitem__(self, key):
+        self.voxels += self.array[key].size
+        return self.array[key]
+
+
+def test_what_the_mapping_measured_is_not_measured_again(model):
+    data = _Counting(_volume(0.3).data)
+    volume = Volume(data, (10.0, 10.0, 10.0))
+    latents = embed(model, volume, stride=3)
+    data.voxels = 0
+    finish(intensity_job(volume, latents))
+    # Once, to see that it is the same volume.
+    assert data.voxels == data.array.size
+
+
 def test_refuses_another_volume(model):
     volume, other = _volume(0.3), _volume(0.3, seed=1)
     with pytest.raises(ValueError, match="is not the volume of these latent points"):

@@ -21,6 +21,7 @@ from napari_hypseg.latents.folded import compile_encoder
 from napari_hypseg.latents.store import Latents, open_latents
 from napari_hypseg.model.files import Model
 from napari_hypseg.training.devices import has_fast_bfloat16, select_device
+from napari_hypseg.volumes.noise import fit_noise_job
 from napari_hypseg.volumes.normalize import Normalization, fit_normalization_job
 from napari_hypseg.volumes.volume import Box, Volume
 
@@ -158,11 +159,14 @@ def _prepare_job(
     spans = [s.indices(n)[:2] for s, n in zip(box or (slice(None),) * 3, volume.shape, strict=True)]
     total = math.prod(-(-n // stride) for n in part.shape)
     normalization = yield from fit_normalization_job(volume)
+    noise = yield from fit_noise_job(volume, normalization)
     fingerprint = yield from volume.fingerprint_job()
     precision = torch.bfloat16 if has_fast_bfloat16(target) else torch.float32
     config = model.config
     attributes = {
         "volume": fingerprint,
+        "normalization": normalization.to_dict(),
+        "noise": noise,
         "model": model.fingerprint(),
         "box": [list(span) for span in spans],
         "precision": str(precision).removeprefix("torch."),

@@ -12,8 +12,7 @@ import numpy.typing as npt
 from napari_hypseg.jobs import Job
 from napari_hypseg.latents.spread import spread_job
 from napari_hypseg.latents.store import Latents
-from napari_hypseg.volumes.noise import fit_noise_job
-from napari_hypseg.volumes.normalize import Normalization, fit_normalization_job
+from napari_hypseg.volumes.normalize import Normalization
 from napari_hypseg.volumes.volume import Box, Volume
 
 __all__ = ["Intensity", "intensity_job"]
@@ -71,7 +70,7 @@ def intensity_job(volume: Volume, latents: Latents) -> Job[Intensity]:
     volume : Volume
         The volume that was mapped.
     latents : Latents
-        Its latent points.
+        Its latent points. Their store knows how the volume was normalised and how noisy it is.
 
     Raises
     ------
@@ -81,8 +80,8 @@ def intensity_job(volume: Volume, latents: Latents) -> Job[Intensity]:
     made: dict[str, Any] = dict(latents.array.attrs)
     if made.get("volume") != (yield from volume.fingerprint_job()):
         raise ValueError(f"{volume.name}: is not the volume of these latent points")
-    normalization = yield from fit_normalization_job(volume)
-    noise = min(1.0, (yield from fit_noise_job(volume, normalization)))
+    normalization = Normalization.from_dict(made["normalization"])
+    noise = min(1.0, made["noise"])
     # Of the variance of 1 the noise takes its share.
     signal = math.sqrt(1 - noise**2)
     ratio = signal / noise if signal < _MOST * noise else _MOST

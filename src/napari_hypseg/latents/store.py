@@ -19,7 +19,7 @@ from napari_hypseg.volumes.volume import Volume, VolumeError
 
 __all__ = ["Latents", "find_latents", "open_latents"]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 # Chunks of about 130,000 points: a second or two of mapping on a laptop, so that an interrupted
 # run loses little, and few enough files for a whole tomogram.
 _CHUNK = (32, 64, 64)
@@ -143,8 +143,9 @@ def open_latents(
     shape : tuple of int
         (z, y, x, d).
     attributes : dict
-        What the latents are: fingerprints of volume and model, box, stride, voxel size, origin,
-        name, geometry, curvature. A store with other attributes is replaced.
+        What the latents are: fingerprints of volume and model, the volume's normalisation and
+        noise, box, stride, voxel size, origin, name, geometry, curvature. A store with other
+        attributes is replaced.
 
     Raises
     ------
@@ -188,7 +189,7 @@ def find_latents(path: str | os.PathLike[str]) -> Latents:
     Raises
     ------
     VolumeError
-        If it is no store of latents, or a damaged one.
+        If it is no store of latents, one of another version, or a damaged one.
     """
     try:
         array = zarr.open_array(path, mode="r+")
@@ -197,7 +198,9 @@ def find_latents(path: str | os.PathLike[str]) -> Latents:
             raise ValueError
         return _latents(array, attributes)
     except (ValueError, KeyError, TypeError, OSError):
-        raise VolumeError(f"{path}: is no store of latent points, or a damaged one") from None
+        raise VolumeError(
+            f"{path}: is no store of latent points of this version, or damaged"
+        ) from None
 
 
 def _latents(array: zarr.Array[Any], attributes: dict[str, Any]) -> Latents:
