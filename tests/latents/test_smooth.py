@@ -18,7 +18,10 @@ from napari_hypseg.latents.total_variation import denoise
 
 
 def _denoise(field, weight, rounds=400):
-    job = denoise(np.ascontiguousarray(field, np.float32), weight, rounds)
+    return _consume(denoise(np.ascontiguousarray(field, np.float32), weight, rounds))
+
+
+def _consume(job):
     while True:
         try:
             next(job)
@@ -114,14 +117,59 @@ def test_keeps_the_mean_and_what_is_constant():
     np.testing.assert_array_equal(_denoise(flat, 1.0, 10), flat)
 
 
-def test_the_blocks_between_reports_do_not_show(monkeypatch):
+def _plain_rounds(field, weight, rounds):
+    """The method as it is written down, in float64 and with numpy's differences."""
+    field = field.astype(np.float64)
+
+    def gradient(u):
+        steps = (np.diff(u, axis=a, append=np.take(u, [-1], a)) for a in range(3))
+        return np.stack(list(steps), 3)
+
+    def divergence(p):
+        total = 0
+        for a in range(3):
+            part = p[:, :, :, a]
+            edge = np.zeros_like(np.take(part, [0], a))
+            # What leaves through the far border is 0.
+            inner = np.concatenate([np.take(part, range(part.shape[a] - 1), a), edge], a)
+            total = total + np.diff(inner, axis=a, prepend=edge)
+        return total
+
+    dual = ahead = np.zeros((*field.shape[:3], 3, field.shape[3]))
+    momentum = 1.0
+    for _ in range(rounds):
+        moved = ahead + gradient(field + weight * divergence(ahead)) / (12 * weight)
+        new = moved / np.maximum(1, np.sqrt(np.square(moved).sum((3, 4), keepdims=True)))
+        following = (1 + math.sqrt(1 + 4 * momentum**2)) / 2
+        ahead, dual = new + (momentum - 1) / following * (new - dual), new
+        momentum = following
+    return field + weight * divergence(dual)
+
+
+@pytest.mark.parametrize("shape", [(7, 6, 9), (1, 5, 4), (4, 1, 6), (5, 4, 1), (1, 1, 1)])
+@pytest.mark.parametrize("d", [1, 3])
+def test_makes_the_rounds_that_are_written_down(shape, d):
+    field = np.random.default_rng(d).normal(size=(*shape, d)).astype(np.float32)
+    for rounds in (1, 2, 25):
+        found = _denoise(field, 0.6, rounds)
+        np.testing.assert_allclose(found, _plain_rounds(field, 0.6, rounds), atol=1e-5)
+
+
+def test_the_slabs_between_reports_do_not_show(monkeypatch):
     field = _noisy_ball(2)
     whole = _denoise(field, 0.5, 20)
-    monkeypatch.setattr(total_variation, "_BLOCK", 40)
-    np.testing.assert_array_equal(_denoise(field, 0.5, 20), whole)
+    # The order of the axes in memory is the caller's.
+    turned = np.moveaxis(np.ascontiguousarray(np.moveaxis(field, 3, 2)), 2, 3)
+    kept = turned.copy()
+    monkeypatch.setattr(total_variation, "_SLAB", 40)
+    for threads in (1, 2):
+        monkeypatch.setattr(total_variation.numba, "get_num_threads", lambda n=threads: n)
+        np.testing.assert_array_equal(_denoise(field, 0.5, 20), whole)
+    np.testing.assert_array_equal(_consume(denoise(turned, 0.5, 20)), whole)
+    np.testing.assert_array_equal(turned, kept)
     fractions = list(denoise(field, 0.5, 3))
     assert fractions == sorted(fractions)
-    assert len(fractions) > 100
+    assert len(fractions) > 3 * 5
     assert fractions[0] == 0
     assert fractions[-1] == 1
 
@@ -193,7 +241,6 @@ def test_tiles_do_not_show(monkeypatch):
     latents = _latents(exp0(torch.from_numpy(vectors)).numpy())
     whole = finish(smooth_job(latents, 1.0)).read()
     monkeypatch.setattr(smooth, "_MOST_VOXELS", 1000)
-    monkeypatch.setattr(smooth, "_SIDE", 64)
     assert len(smooth._tiles(latents.shape)) == 2
     tiled = finish(smooth_job(latents, 1.0)).read()
     apart = np.abs(tiled - whole).max(-1)
@@ -203,9 +250,27 @@ def test_tiles_do_not_show(monkeypatch):
     assert apart.mean() < 2e-5
 
 
+@pytest.mark.parametrize("shape", [(250, 512, 512), (1024, 1024, 512), (1, 9000, 9000), (5, 6, 7)])
+def test_tiles_cover_a_volume_once_and_fit_the_memory(shape):
+    tiles = smooth._tiles(shape)
+    assert sum(math.prod(s.stop - s.start for s in box) for box in tiles) == math.prod(shape)
+    assert len({tuple(s.start for s in box) for box in tiles}) == len(tiles)
+    work = 0
+    for box in tiles:
+        assert all(0 <= s.start < s.stop <= n for s, n in zip(box, shape, strict=True))
+        # Whole chunks, so that no two tiles write to one.
+        assert all(s.start % 64 == 0 for s in box)
+        sides = [
+            min(n, s.stop + smooth._HALO) - max(0, s.start - smooth._HALO)
+            for s, n in zip(box, shape, strict=True)
+        ]
+        assert math.prod(sides) <= smooth._MOST_VOXELS
+        work += math.prod(sides)
+    assert work < 1.45 * math.prod(shape)
+
+
 def test_an_interrupted_run_goes_on(tmp_path, monkeypatch):
     monkeypatch.setattr(smooth, "_MOST_VOXELS", 1000)
-    monkeypatch.setattr(smooth, "_SIDE", 64)
     _, vectors = _two_halves()
     latents = _latents(exp0(torch.from_numpy(vectors)).numpy())
     wanted = finish(smooth_job(latents, 1.0)).read()
