@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from napari_hypseg.clustering.agglomerate import Counts, contacts_job, merge_leaves_job
 from napari_hypseg.clustering.kmeans import (
     count_distinct,
     hyperbolic_kmeans_job,
@@ -269,7 +270,8 @@ def _volume_job(latents: Latents, intensity: Intensity | None) -> Job[TreeCluste
     leaves = min(_REGIONS, math.prod(latents.shape))
     job = regions_job(latents.shape, read, leaves=leaves, curved=d if curvature else 0)
     labels, regions = yield from job
-    tree = yield from _tree_job(regions, curvature, d)
+    contacts = yield from contacts_job(labels, leaves)
+    tree = yield from _tree_job(regions, curvature, d, contacts)
     return TreeClustering("volume", labels, tree)
 
 
@@ -336,8 +338,13 @@ def _finder(latents: Latents, centroids: Sequence[Points], points: Points) -> _F
     return compare
 
 
-def _tree_job(regions: Regions, curvature: float | None, d: int) -> Job[MergeTree]:
-    """The tree of leaves that are given as regions; d of their coordinates are latent."""
+def _tree_job(
+    regions: Regions, curvature: float | None, d: int, contacts: Counts | None = None
+) -> Job[MergeTree]:
+    """The tree of leaves that are given as regions; d of their coordinates are latent.
+
+    By what their borders are worth where these have an area, else by Ward's criterion.
+    """
     counts = regions.weights.copy()
     centroids = regions.points[:, :d].copy()
     if curvature:
@@ -345,7 +352,10 @@ def _tree_job(regions: Regions, curvature: float | None, d: int) -> Job[MergeTre
         time = np.sqrt(1 + np.square(centroids).sum(1, keepdims=True))
         centroids = centroids / ((1 + time) * np.sqrt(curvature))
     curved = d if curvature else 0
-    _, merges, _ = yield from merge_regions_job(regions, 1, curved=curved)
+    if contacts is None:
+        _, merges, _ = yield from merge_regions_job(regions, 1, curved=curved)
+    else:
+        merges = yield from merge_leaves_job(regions, contacts, curved=curved)
     return MergeTree.from_merges(merges, counts, _means(merges, counts, centroids, curvature))
 
 

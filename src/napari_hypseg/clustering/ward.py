@@ -10,7 +10,15 @@ from numba import njit
 
 from napari_hypseg.jobs import Job, Progress
 
-__all__ = ["Merges", "Regions", "contract_edges", "merge_regions_job", "to_hyperboloid"]
+__all__ = [
+    "Merges",
+    "Regions",
+    "contract_edges",
+    "join_regions",
+    "merge_costs",
+    "merge_regions_job",
+    "to_hyperboloid",
+]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -99,7 +107,8 @@ def _squared(p: Floats, q: Floats, curved: int) -> float:
 
 
 @njit(nogil=True, cache=True)
-def _costs(points: Floats, weights: Floats, edges: Indices, curved: int) -> Floats:
+def merge_costs(points: Floats, weights: Floats, edges: Indices, curved: int) -> Floats:
+    """What merging the two regions of each edge adds to the sum of squared distances."""
     out = np.empty(len(edges))
     for e in range(len(edges)):
         a, b = edges[e, 0], edges[e, 1]
@@ -158,7 +167,7 @@ def _pick(edges: Indices, costs: Floats, weights: Floats) -> tuple[Indices, Floa
 
 
 @njit(nogil=True, cache=True)
-def _join(
+def join_regions(
     points: Floats,
     weights: Floats,
     heights: Floats,
@@ -239,13 +248,13 @@ def merge_regions_job(
     while len(edges) and len(weights) > until:
         count = len(weights)
         yield Progress("merging regions", first - count, first - until)
-        costs = _costs(points, weights, edges, curved)
+        costs = merge_costs(points, weights, edges, curved)
         yield Progress("merging regions", first - count, first - until)
         pairs, merged = _pick(edges, costs, weights)
         # The last round must not take more than is asked, and then the cheapest.
         order = np.argsort(merged, kind="stable")[: count - until]
         pairs, merged = pairs[order], merged[order]
-        into = _join(points, weights, heights, names, pairs, merged, curved, first + made)
+        into = join_regions(points, weights, heights, names, pairs, merged, curved, first + made)
         made += len(order)
         del costs, order
         all_pairs.append(pairs)
