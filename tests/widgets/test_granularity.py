@@ -384,6 +384,31 @@ def test_classes_of_a_persons_own(qtbot, step, state, layer):
     assert layer.data.max() == 9
 
 
+@pytest.mark.parametrize("moving", [False, True])
+def test_own_classes_one_over_the_other(qtbot, step, state, layer, moving):
+    """Each is drawn once, at once, whether the layer holds labels or values."""
+    masks = np.zeros((2, *SHAPE), bool)
+    masks[0, 2:4], masks[1, 3:5] = True, True
+    if moving:
+        step.slider.setValue(9)
+    for mask in masks:
+        drawn = []
+        layer.events.colormap.connect(drawn.append)
+        state.add_own(mask)
+        layer.events.colormap.disconnect(drawn.append)
+        assert len(drawn) == 1
+        partition = state.partition
+        expected = partition.values() if moving else partition.labels()
+        np.testing.assert_array_equal(layer.data, expected)
+        value = layer.data[mask][0]
+        np.testing.assert_allclose(layer.get_color(value), [*partition.own[-1].colour, 1], 0, 0.01)
+    settle(qtbot, step)
+    np.testing.assert_array_equal(layer.data, state.partition.labels())
+    state.undo()
+    settle(qtbot, step)
+    np.testing.assert_array_equal(layer.data, state.partition.labels())
+
+
 def test_splitting_beyond_the_slider(qtbot, step, state):
     step.slider.setValue(30)
     key = next(key for key in state.partition.nodes if state.partition.can_split(key))

@@ -214,5 +214,6 @@ class Tally:
             distances = np.bincount(self._sampled, self._radii, minlength=n).astype(np.float64)
             return self._tree.counts[None, :n], sampled[None], distances[None]
         owners = partition.own_values()
-        voxels = count(owners, self._leaves, rows, n)
+        owned = count(owners, self._leaves, rows - 1, n)
+        voxels = np.concatenate([self._tree.counts[None, :n] - owned.sum(0), owned])
         return voxels, *count_sample(owners, self._voxels, self._sampled, self._radii, rows, n)

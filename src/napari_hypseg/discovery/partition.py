@@ -195,7 +195,12 @@ class Partition:
         return self._burn(plus_one(self.clustering.leaves), self.tree.n_leaves + 1)
 
     def own_values(self) -> Bytes:
-        """Own class of each voxel counted from 1, 0 where there is none, shape (z, y, x)."""
+        """Own class of each voxel counted from 1, 0 where there is none, shape (z, y, x).
+
+        Not to be written to: of a single own class it is the mask itself.
+        """
+        if len(self.own) == 1:
+            return self.own[0].mask.view(np.uint8)
         # Filled, not made of zeros: so that it comes in large pages.
         empty = np.empty(self.clustering.leaves.shape, np.uint8)
         empty.fill(0)

@@ -22,6 +22,8 @@ _FEW = 1 << 18
 _THREADS = min(os.cpu_count() or 1, 8)
 # Counters side by side: one that was written a moment ago can't be read at once.
 _LANES = 4
+# Voxels that are counted together, or skipped where nothing has an owner; looked up together.
+_COUNTED, _LOOKED_UP = 512, 2048
 
 
 def relabel(values: Bytes, lookup: Bytes) -> Bytes:
@@ -54,13 +56,13 @@ def count(owners: Bytes, leaves: Bytes, rows: int, n: int) -> Counts:
     Parameters
     ----------
     owners : array of uint8
-        Below ``rows``.
+        From 1 to ``rows``; voxels of 0 have none, and are not counted.
     leaves : array of uint8
         Below ``n``.
     """
-    counts = np.zeros((_THREADS, _LANES, rows * n), np.int64)
+    counts = np.zeros((_THREADS, _LANES, (rows + 1) * n), np.int64)
     _share(_count, (owners.reshape(-1), leaves.reshape(-1)), (n,), (counts,))
-    found: Counts = counts.sum((0, 1)).reshape(rows, n)
+    found: Counts = counts.sum((0, 1)).reshape(rows + 1, n)[1:]
     return found
 
 
@@ -157,14 +159,21 @@ def _look_up(values: Bytes, out: Bytes, lookup: Bytes) -> None:
 @njit(types.void(_WRITE, _READ, types.uint8), nogil=True, cache=True)
 def _put(volume: Bytes, mask: Bytes, value: int) -> None:
     for i in range(mask.size):
-        # Written everywhere, so that many voxels are done at once.
-        volume[i] = value if mask[i] else volume[i]
+        # All bits or none: without a choice, so that many voxels are done at once.
+        chosen = np.uint8(-mask[i])
+        volume[i] = (volume[i] & ~chosen) | (value & chosen)
 
 
 @njit(types.void(_READ, _READ, types.int64, types.int64[:, ::1]), nogil=True, cache=True)
 def _count(owners: Bytes, leaves: Bytes, n: int, counts: Counts) -> None:
-    for i in range(owners.size):
-        counts[i & (_LANES - 1), owners[i] * n + leaves[i]] += 1
+    for first in range(0, owners.size, _COUNTED):
+        owner, leaf = owners[first : first + _COUNTED], leaves[first : first + _COUNTED]
+        some = np.uint8(0)
+        for i in range(owner.size):
+            some |= owner[i]
+        if some:
+            for i in range(owner.size):
+                counts[i & (_LANES - 1), owner[i] * n + leaf[i]] += 1
 
 
 @njit(
@@ -190,9 +199,16 @@ def _count_sample(
 def _inside(
     places: npt.NDArray[np.uint32], out: Bytes, table: Bytes, low_x: int, low_y: int, shift: int
 ) -> None:
-    cells, last = table.reshape(-1), np.uint32(len(table) - 1)
-    for i in range(places.size):
-        # Below the table's beginning these wrap around, and are clipped to its empty end.
-        x = np.uint32((places[i] >> np.uint32(16)) - low_x) >> shift
-        y = np.uint32((places[i] & np.uint32(0xFFFF)) - low_y) >> shift
-        out[i] = cells[min(x, last) * len(table) + min(y, last)]
+    cells, side = table.reshape(-1), np.uint32(len(table))
+    last, bits = np.uint32(side - np.uint32(1)), np.uint32(shift & np.uint32(31))
+    index = np.empty(_LOOKED_UP, np.uint32)
+    for first in range(0, places.size, _LOOKED_UP):
+        place, held = places[first : first + _LOOKED_UP], out[first : first + _LOOKED_UP]
+        # Looked up afterwards: so that many indices are worked out at once, in 32 bits each.
+        for i in range(place.size):
+            # Below the table's beginning these wrap around, and are clipped to its empty end.
+            x = np.uint32(np.uint32(np.uint32(place[i] >> np.uint32(16)) - low_x) >> bits)
+            y = np.uint32(np.uint32(np.uint32(place[i] & np.uint32(0xFFFF)) - low_y) >> bits)
+            index[i] = np.uint32(min(x, last) * side + min(y, last))
+        for i in range(place.size):
+            held[i] = cells[index[i]]

@@ -153,15 +153,13 @@ class ClassActions(QObject):
         split = partition
         for key in filter(partition.can_split, chosen):
             split = split.split(key)
-        self._state.change(split)
         parts = [part for key in chosen if key >= 0 for part in split.classes_in(key)]
-        self._state.highlight(parts)
+        self._state.change(split, parts)
 
     def _merge(self) -> None:
         merged = self._merged(self._partition())
         assert merged is not None  # noqa: S101
-        self._state.change(self._partition().merge(merged))
-        self._state.highlight([merged])
+        self._state.change(self._partition().merge(merged), [merged])
 
     def _remove(self) -> None:
         partition = self._partition()

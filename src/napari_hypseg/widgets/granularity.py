@@ -57,6 +57,8 @@ class GranularityStep(Step):
         super().__init__("4  Granularity")
         self._viewer, self._state, self._runner = viewer, state, runner
         self._leaves: LeafLayer | None = None
+        # Classes that stand out, or did until the flash was over.
+        self._pointed_out: tuple[int, ...] = ()
         self.kind = combo("Which tree to walk")
         self.kind.setAccessibleName("Tree")
         for name, (text, tip) in _TREES.items():
@@ -118,7 +120,7 @@ class GranularityStep(Step):
         return self._leaves if self._leaves is not None and self._leaves.is_there else None
 
     def _on_result(self) -> None:
-        result = self._state.result
+        result, self._pointed_out = self._state.result, ()
         if result is None:
             # The layer belongs to another volume now; it stays in the viewer.
             self._leaves = None
@@ -143,7 +145,9 @@ class GranularityStep(Step):
 
     def _on_partition(self) -> None:
         assert self._state.partition is not None  # noqa: S101
-        if self._shown is not None:
+        if self._state.chosen != self._pointed_out:
+            self._on_chosen()
+        elif self._shown is not None:
             self._shown.recolour(self._state.partition)
         self._move_slider()
         self.rest.start()
@@ -156,9 +160,14 @@ class GranularityStep(Step):
     def _on_chosen(self) -> None:
         """Let the chosen classes stand out for a moment."""
         partition, chosen = self._state.partition, self._state.chosen
-        if self._shown is not None and partition is not None and chosen:
+        if chosen == self._pointed_out:
+            # Done, along with a change of the classes.
+            return
+        self._pointed_out = chosen
+        if self._shown is not None and partition is not None:
             self._shown.point_out(partition, chosen)
-            self._flash.start()
+            if chosen:
+                self._flash.start()
 
     def _on_flashed(self) -> None:
         if self._shown is not None and self._state.partition is not None:

@@ -81,9 +81,7 @@ class LeafLayer:
         """
         labels = partition.value_labels()
         if partition.own is not self._own:
-            self._values, self._own = partition.values(), partition.own
-            self.layer.data = self._values
-            self._exact = None
+            self._take_own(partition, labels)
         elif self._exact is not None and not np.array_equal(labels, self._exact):
             self.layer.data = self._values
             self._exact = None
@@ -106,6 +104,25 @@ class LeafLayer:
         self.recolour(partition, chosen)
         if self._exact is not None and len(chosen) == 1:
             self.layer.selected_label = partition.keys.index(chosen[0]) + 1
+
+    def _take_own(self, partition: Partition, labels: npt.NDArray[np.uint8]) -> None:
+        """Take other own classes; one that was added is written into what is there."""
+        from napari_hypseg.discovery.voxels import burn
+
+        before, own = self._own, partition.own
+        self._own = own
+        first = partition.tree.n_leaves + 1 + len(before)
+        same = self._exact is None or np.array_equal(labels[:first], self._exact[:first])
+        if own[: len(before)] != before or not same:
+            self._values, self._exact = partition.values(), None
+            self.layer.data = self._values
+            return
+        for value, added in enumerate(own[len(before) :], start=first):
+            burn(self._values, added.mask, value)
+            if self._exact is not None:
+                burn(self.layer.data, added.mask, labels[value])
+        if self._exact is not None:
+            self._exact = labels
 
     def _labels(self) -> npt.NDArray[np.uint8]:
         from napari_hypseg.discovery.voxels import relabel

@@ -172,11 +172,18 @@ class State:
             self._history.rest()
             self.settled.emit()
 
-    def change(self, partition: Partition) -> None:
-        """Take other classes, as one step that can be undone."""
+    def change(self, partition: Partition, chosen: Iterable[int] | None = None) -> None:
+        """Take other classes, as one step that can be undone.
+
+        Parameters
+        ----------
+        partition : Partition
+        chosen : iterable of int, optional
+            Keys of classes to highlight from now on; without it those that are highlighted.
+        """
         if self._history is not None:
             self._history.add(partition)
-            self._changed()
+            self._changed(chosen)
 
     def add_own(self, mask: npt.ArrayLike, name: str | None = None) -> int:
         """Add a class of a person's own and highlight it; its key.
@@ -194,9 +201,9 @@ class State:
         """
         if self.partition is None:
             raise ValueError("map the voxels before adding a class of your own")
-        self.change(self.partition.add_own(mask, name))
-        key = self.partition.own[-1].key
-        self.highlight([key])
+        partition = self.partition.add_own(mask, name)
+        key = partition.own[-1].key
+        self.change(partition, [key])
         return key
 
     def undo(self) -> None:
@@ -228,11 +235,15 @@ class State:
             self.chosen = chosen
             self.chosen_changed.emit()
 
-    def _changed(self) -> None:
-        """Classes that are gone can't be highlighted."""
+    def _changed(self, chosen: Iterable[int] | None = None) -> None:
+        """Announce other classes; those that are gone can't be highlighted."""
         assert self.partition is not None  # noqa: S101
+        before, wanted = self.chosen, set(self.chosen if chosen is None else chosen)
+        # Both are as they will be before either is announced: so a view draws once.
+        self.chosen = tuple(sorted(wanted & set(self.partition.keys)))
         self.partition_changed.emit()
-        self.highlight(set(self.chosen) & set(self.partition.keys))
+        if self.chosen != before:
+            self.chosen_changed.emit()
 
 
 def train_job(
