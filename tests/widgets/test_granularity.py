@@ -15,7 +15,13 @@ from qtpy.QtGui import QHelpEvent  # noqa: E402
 from qtpy.QtWidgets import QApplication, QInputDialog, QLineEdit, QToolTip  # noqa: E402
 
 from napari_hypseg.clustering import cluster  # noqa: E402
-from napari_hypseg.discovery import Partition, Tally, cloud_job, node_colours  # noqa: E402
+from napari_hypseg.discovery import (  # noqa: E402
+    Figures,
+    Partition,
+    Tally,
+    cloud_job,
+    node_colours,
+)
 from napari_hypseg.jobs import finish  # noqa: E402
 from napari_hypseg.latents import open_latents  # noqa: E402
 from napari_hypseg.widgets.state import Result  # noqa: E402
@@ -208,6 +214,29 @@ def test_a_click_on_the_head_of_a_column_sorts(qtbot, step, state):
     qtbot.waitUntil(lambda: state.partition.name(nodes[1]) == "iron")
     click_head(qtbot, table, 0)
     assert column(1)[:2] == ["a wall", "iron"]
+
+
+def test_large_sizes_are_short_and_leave_names_room(qtbot, step, state, monkeypatch):
+    sizes = [447_309, 99_999, 65_536_000, 100_000, 447_310, 7]
+    figures = [Figures(size, 512.0 * size, 1.25) for size in sizes]
+    monkeypatch.setattr(state.result.tally, "figures", lambda _partition, _size: figures)
+    table = step.table
+    table.refresh()
+
+    def column(index):
+        return [table.item(row, index) for row in range(table.rowCount())]
+
+    shown = ["447 k", "99,999", "65.5 M", "100 k", "447 k", "7"]
+    assert [item.text() for item in column(2)] == shown
+    assert [item.toolTip() for item in column(2)] == [f"{size:,}" for size in sizes]
+    assert [item.text() for item in column(3)][2:] == ["33.6 G", "51.2 M", "229 M", "3,584"]
+    assert column(3)[2].toolTip() == "33,554,432,000"
+    for item in column(1):
+        wanted = table.fontMetrics().horizontalAdvance("own class 10")
+        assert table.visualItemRect(item).width() > wanted
+    # Where two look alike their numbers count.
+    click_head(qtbot, table, 2)
+    assert [item.text() for item in column(1)] == [f"class {i}" for i in (6, 2, 4, 1, 5, 3)]
 
 
 def test_rows_chosen_in_the_table_are_chosen_everywhere(qtbot, step, state):

@@ -81,7 +81,11 @@ class GranularityStep(Step):
         redo.setDefaultAction(made.redo)
         self.row(self.slider, undo, redo).setStretch(0, 1)
         self.column.addWidget(self.tree)
-        self.row(*map(made.button, made.of_classes()[:-1]))
+        buttons = [made.button(action) for action in made.of_classes()[:-1]]
+        row = self.row(*buttons)
+        for index, each in enumerate(buttons):
+            # A longer word gets a wider button, and each some space around it.
+            row.setStretch(index, len(each.text()) + 3)
         self.column.addWidget(self.table, 1)
         for view in (self.tree, self.table):
             view.setContextMenuPolicy(Qt.ContextMenuPolicy.ActionsContextMenu)

@@ -6,7 +6,7 @@ import math
 import re
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QItemSelectionModel, QSignalBlocker, Qt
+from qtpy.QtCore import QItemSelectionModel, QSize, QSignalBlocker, Qt
 from qtpy.QtGui import QColor, QIcon, QPixmap
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem
 
@@ -15,7 +15,7 @@ from napari_hypseg.widgets.state import State
 if TYPE_CHECKING:
     from napari_hypseg.discovery import Figures, PartitionClass
 
-__all__ = ["ClassTable"]
+__all__ = ["ClassTable", "short_number"]
 
 _COLUMNS = {
     "": "Whether the class is shown, and its colour, the same in the layer and on the disk",
@@ -25,6 +25,9 @@ _COLUMNS = {
     "Dist.": "Mean hyperbolic distance of its voxels' points to the centre of the disk: near the "
     "centre lies what is general or uncertain, farther out what is specific",
 }
+
+# Beside short numbers.
+_UNITS = (1e9, "G"), (1e6, "M"), (1e3, "k")
 
 
 class ClassTable(QTableWidget):
@@ -48,7 +51,9 @@ class ClassTable(QTableWidget):
             self.horizontalHeaderItem(column).setToolTip(tip)
         self.verticalHeader().hide()
         self.verticalHeader().setDefaultSectionSize(22)
-        header = self.horizontalHeader()
+        header = _Heads(Qt.Orientation.Horizontal)
+        header.setSectionsClickable(True)
+        self.setHorizontalHeader(header)
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Fixed)
         header.setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
@@ -116,10 +121,11 @@ class ClassTable(QTableWidget):
         first.setIcon(_swatch(QColor.fromRgbF(*shown.colour)))
         self._cell(row, 1, shown.name, Qt.ItemFlag.ItemIsEditable).setToolTip(shown.name)
         distance = "–" if math.isnan(figure.distance) else f"{figure.distance:.2f}"
-        texts = f"{figure.voxels:,}", f"{figure.volume_nm3:,.0f}", distance
-        for column, text in enumerate(texts, start=2):
+        sizes = figure.voxels, round(figure.volume_nm3)
+        for column, text in enumerate([*map(short_number, sizes), distance], start=2):
             item = self._cell(row, column, text)
             item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+            item.setToolTip(f"{sizes[column - 2]:,}" if column < 4 else "")
 
     def _cell(self, row: int, column: int, text: str, *flags: Qt.ItemFlag) -> QTableWidgetItem:
         item = self.item(row, column)
@@ -160,6 +166,29 @@ class ClassTable(QTableWidget):
         elif item.column() == 0:
             shown = item.checkState() == Qt.CheckState.Checked
             self._state.change(partition.show(key) if shown else partition.hide(key))
+
+
+class _Heads(QHeaderView):
+    """Heads of columns without room for a mark of sorting but where it is: names need it more."""
+
+    def sectionSizeFromContents(self, index: int) -> QSize:  # noqa: N802
+        size = super().sectionSizeFromContents(index)
+        return size if index == self.sortIndicatorSection() else size - QSize(size.height(), 0)
+
+
+def short_number(number: int) -> str:
+    """A number in six characters, so that the names beside it have room.
+
+    Examples
+    --------
+    >>> short_number(99_999), short_number(447_309), short_number(65_536_000)
+    ('99,999', '447 k', '65.5 M')
+    """
+    if number < 100_000:
+        return f"{number:,}"
+    rounded = float(f"{number:.3g}")
+    size, unit = next(u for u in _UNITS if rounded >= u[0])
+    return f"{rounded / size:g} {unit}"
 
 
 def _swatch(colour: QColor) -> QIcon:
