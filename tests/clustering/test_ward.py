@@ -20,6 +20,7 @@ from napari_hypseg.clustering.tree import MergeTree
 from napari_hypseg.clustering.ward import (
     Regions,
     contract_edges,
+    merge_costs,
     merge_regions_job,
     to_hyperboloid,
 )
@@ -193,6 +194,16 @@ def test_distances_keep_their_digits_near_the_rim():
         _, merges, _ = _merge(to_hyperboloid(pairs, 1.0), edges, curved=2)
         wanted = np.sort(0.5 * distance(x, y).square().numpy())
         np.testing.assert_allclose(merges.heights, wanted, rtol=1e-5)
+
+
+def test_distances_keep_their_digits_however_long_they_are():
+    # From a point at 1 outwards along a ray, where distances are differences of radii.
+    apart = np.concatenate([np.geomspace(1e-6, 15, 40), [0.0999, 0.1001]])
+    radius = np.stack([np.ones(len(apart)), 1 + apart], 1).ravel()
+    rays = np.stack([0.6 * np.sinh(radius), 0.8 * np.sinh(radius)], 1)
+    edges = np.arange(len(rays), dtype=np.int32).reshape(-1, 2)
+    costs = merge_costs(rays, np.ones(len(rays)), edges, 2)
+    np.testing.assert_allclose(costs, 0.5 * apart**2, rtol=1e-9)
 
 
 # --- the graph ---
