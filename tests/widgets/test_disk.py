@@ -258,6 +258,9 @@ def test_a_lasso_makes_a_class(qtbot, disk, dock, result, by_button):
     qtbot.waitUntil(lambda: not dock.runner.title)
     assert not disk.lasso.isChecked()
     (own,) = disk.state.partition.own
+    # The line stays until the points in it have the new colour.
+    assert disk.scene._lasso.visible
+    qtbot.waitUntil(lambda: not disk.scene._lasso.visible)
     from skimage.measure import points_in_poly
 
     # Straight lines on the screen: as seen from the new centre.
@@ -277,6 +280,19 @@ def test_an_empty_lasso_says_so(qtbot, disk, dock):
     qtbot.waitUntil(lambda: not dock.runner.title)
     assert disk.state.partition.own == ()
     assert "no points" in disk.text.text()
+    assert not disk.scene._lasso.visible
+
+
+def test_a_lasso_too_many_says_so(disk, dock, result, monkeypatch):
+    disk.scene.show_whole()
+    monkeypatch.setattr(
+        "napari_hypseg.discovery.partition._VALUES", result.clustering.tree.n_leaves
+    )
+    outline = [(0.25, 0.2), (0.65, 0.2), (0.65, 0.65), (0.25, 0.65)]
+    drag(disk, *map(disk.scene.position_of, outline), modifiers=CONTROL)
+    assert disk.state.partition.own == ()
+    assert "remove one first" in disk.text.text()
+    assert not disk.scene._lasso.visible
 
 
 def test_what_the_latents_say_as_layers(qtbot, viewer, disk, dock, result):
@@ -301,7 +317,11 @@ def test_a_look_at_the_disk_shows_patch_and_reconstruction(qtbot, disk, result):
     voxels = np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)
     volume = Volume(voxels, SIZE, ORIGIN, "lump")
     disk.state.session = SimpleNamespace(
-        model=Model(network, "custom"), volume=volume, latents=result.latents, clustering=None
+        model=Model(network, "custom"),
+        volume=volume,
+        latents=result.latents,
+        clustering=None,
+        view={},
     )
     disk.state.result_changed.emit()
     assert disk.glance.isVisibleTo(disk)

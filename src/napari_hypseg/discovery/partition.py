@@ -174,7 +174,7 @@ class Partition:
 
     def is_hidden(self, key: int) -> bool:
         """Whether nothing of a branch, or of an own class, is shown."""
-        return self._parts([key]) <= self.hidden
+        return bool(self.hidden) and self._parts([key]) <= self.hidden
 
     def classes_in(self, node: int) -> tuple[int, ...]:
         """The nodes that are classes below a node, or the one that it is or is part of."""

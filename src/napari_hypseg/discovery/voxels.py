@@ -23,7 +23,7 @@ _THREADS = min(os.cpu_count() or 1, 8)
 # Counters side by side: one that was written a moment ago can't be read at once.
 _LANES = 4
 # Voxels that are counted together, or skipped where nothing has an owner; looked up together.
-_COUNTED, _LOOKED_UP = 512, 2048
+_COUNTED, _LOOKED_UP = 2048, 2048
 
 
 def relabel(values: Bytes, lookup: Bytes) -> Bytes:
@@ -166,14 +166,18 @@ def _put(volume: Bytes, mask: Bytes, value: int) -> None:
 
 @njit(types.void(_READ, _READ, types.int64, types.int64[:, ::1]), nogil=True, cache=True)
 def _count(owners: Bytes, leaves: Bytes, n: int, counts: Counts) -> None:
+    index = np.empty(_COUNTED, np.uint16)
     for first in range(0, owners.size, _COUNTED):
         owner, leaf = owners[first : first + _COUNTED], leaves[first : first + _COUNTED]
         some = np.uint8(0)
         for i in range(owner.size):
             some |= owner[i]
         if some:
+            # Counted afterwards: so that many indices are worked out at once.
             for i in range(owner.size):
-                counts[i & (_LANES - 1), owner[i] * n + leaf[i]] += 1
+                index[i] = owner[i] * n + leaf[i]
+            for i in range(owner.size):
+                counts[i & (_LANES - 1), index[i]] += 1
 
 
 @njit(

@@ -87,6 +87,8 @@ class DiskDock(QWidget):
         self.cloud: Cloud | None = None
         self.picks = PickLayer(napari_viewer, self.state)
         self._placed = False
+        # Nodes of the tree that is drawn.
+        self._nodes: tuple[int, ...] = ()
         self._lay_out()
         self.mouse = DiskMouse(self.scene, self)
         self.mouse.picked.connect(self._on_picked)
@@ -98,7 +100,7 @@ class DiskDock(QWidget):
             (self.state.result_changed, self._on_result),
             (self.state.partition_changed, self._draw_tree),
             (self.state.settled, self._draw_classes),
-            (self.state.partition_changed, self._on_pick),
+            (self.state.partition_changed, self._say_pick),
             (self.state.selection.changed, self._on_pick),
         ]
         for signal, slot in self._links:
@@ -198,6 +200,7 @@ class DiskDock(QWidget):
 
     def _on_theme(self, _event: Any) -> None:
         self._use_theme()
+        self._nodes = ()
         self._draw_classes()
         self._on_pick()
 
@@ -249,6 +252,7 @@ class DiskDock(QWidget):
 
     def _show_cloud(self, cloud: Cloud | None) -> None:
         self.cloud = cloud
+        self._nodes = ()
         self.scene.clear()
         self.mouse.use_lasso(False)
         if cloud is not None:
@@ -273,7 +277,9 @@ class DiskDock(QWidget):
     def _draw_tree(self) -> None:
         """Centroids and tree of the classes: quick enough for every slider step."""
         partition = self.state.partition
-        if partition is not None:
+        # A class of one's own changes nothing of it.
+        if partition is not None and partition.nodes != self._nodes:
+            self._nodes = partition.nodes
             self.scene.draw_tree(partition)
 
     def _draw_classes(self) -> None:
@@ -282,6 +288,7 @@ class DiskDock(QWidget):
             self._draw_tree()
             labels = partition.labels_at(result.cloud.voxels[: self.scene.most])
             self.scene.draw_points(labels, partition.label_colours())
+            self.scene.draw_lasso([])
 
     # -- what is picked
 
@@ -290,8 +297,12 @@ class DiskDock(QWidget):
             self.state.selection.pick_point(*self.cloud.point_at(place).tolist())
 
     def _on_pick(self) -> None:
-        selection, result = self.state.selection, self.state.result
+        selection = self.state.selection
         self.scene.draw_pick(selection.point, selection.points)
+        self._say_pick()
+
+    def _say_pick(self) -> None:
+        selection, result = self.state.selection, self.state.result
         if result is None:
             self.text.setText("Map voxels first: step 3 of Hyperbolic segmentation.")
         elif selection.point is None or selection.voxel is None:
@@ -329,18 +340,27 @@ class DiskDock(QWidget):
         if mask is not None:
             self._on_held(mask)
         elif self.runner.title:
-            self.text.setText(self.runner.wait)
+            self._say_instead(self.runner.wait)
         else:
+            self.scene.draw_lasso([])
             self.runner.start("lasso", lasso_job(result.latents, cloud, lasso), self._on_held)
 
     def _on_held(self, mask: Any) -> None:
         if not self._links:
             return
-        self.scene.draw_lasso([])
-        if mask.any():
+        if not mask.any():
+            self._say_instead("There are no points inside this line.")
+            return
+        try:
+            # The line goes when the points in it take the new colour.
             self.state.add_own(mask)
-        else:
-            self.text.setText("There are no points inside this line.")
+        except ValueError as error:
+            self._say_instead(f"✗  {error}")
+
+    def _say_instead(self, text: str) -> None:
+        """Say why there is no class of what was drawn."""
+        self.scene.draw_lasso([])
+        self.text.setText(text)
 
     def _show_layer(self, volume: Volume) -> None:
         """Add a volume that is computed from the latents as an image layer."""

@@ -57,9 +57,6 @@ class DiskMouse(QObject):
 
     def use_lasso(self, is_lasso: bool) -> None:
         """Let the next drag draw a lasso, or move the disk."""
-        if not is_lasso:
-            self._outline = None
-            self._scene.draw_lasso([])
         if is_lasso != self._is_lasso:
             self._is_lasso = is_lasso
             self.lasso_changed.emit(is_lasso)
@@ -105,9 +102,11 @@ class DiskMouse(QObject):
         pressed, outline = self._pressed, self._outline
         self._pressed = self._grabbed = self._outline = None
         if outline is not None:
+            self.use_lasso(False)
             if len(outline) > 2:
                 self.drawn.emit(outline)
-            self.use_lasso(False)
+            else:
+                self._scene.draw_lasso([])
         elif event.button == 1 and pressed is not None:
             place = self._scene.place_at(event.pos)
             if place is not None and np.abs(event.pos - pressed).max() <= _STILL:
@@ -129,6 +128,8 @@ class DiskMouse(QObject):
         elif key == "L":
             self.use_lasso(not self._is_lasso)
         elif key == "Escape":
+            self._outline = None
+            self._scene.draw_lasso([])
             self.use_lasso(False)
         elif event.text in ("+", "-"):
             self._scene.zoom(_NOTCH if event.text == "+" else 1 / _NOTCH, middle)
