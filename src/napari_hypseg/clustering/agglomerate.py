@@ -14,10 +14,7 @@ __all__ = ["contacts_job", "merge_leaves_job"]
 Counts = npt.NDArray[np.int64]
 
 # Regions that are left to Ward's criterion.
-_COARSE = 8
-# With 1, as in Mumford and Shah's energy, small things stand out more, but membranes are lost: a
-# thin sheet is nearly all border.
-_POWER = 2 / 3
+_COARSE = 6
 # Planes between two reports of progress.
 _PLANES = 16
 
@@ -55,10 +52,10 @@ def merge_leaves_job(regions: Regions, contacts: Counts, *, curved: int) -> Job[
     """Merge regions that touch until one is left.
 
     A border saves what merging its two regions would add to the sum of squared distances (Ward's
-    criterion, see `merge_regions_job`). The one that saves the least for its area, to the power
-    2/3, goes first: so a texture's waves go before small things that stand out. But then a faint
-    cell would go before the bright things that it holds: the last 8 regions merge by Ward's
-    criterion alone, which counts voxels.
+    criterion, see `merge_regions_job`). The one that saves the least for its area goes first: so
+    a texture's waves go before small things that stand out. But then a faint cell would go before
+    the bright things that it holds: the last 6 regions merge by Ward's criterion alone, which
+    counts voxels.
 
     Parameters
     ----------
@@ -88,7 +85,7 @@ def merge_leaves_job(regions: Regions, contacts: Counts, *, curved: int) -> Job[
         edges = np.argwhere(np.triu(contacts)).astype(np.int32)
         costs = merge_costs(points, weights, edges, curved)
         area = contacts[edges[:, 0], edges[:, 1]]
-        save = costs / area**_POWER if n - made > _COARSE else costs
+        save = costs / area if n - made > _COARSE else costs
         chosen = int(np.argmin(save))
         pair, cost = edges[chosen : chosen + 1].copy(), costs[chosen : chosen + 1]
         stays, goes = pair[0]

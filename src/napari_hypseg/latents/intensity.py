@@ -19,6 +19,8 @@ __all__ = ["Intensity", "intensity_job"]
 
 # In a volume without noise the latent points would count for nothing; they keep a say.
 _MOST = 3.0
+# Signal to noise from which on a voxel's own intensity tells more than the patch around it.
+_CLEAR = 1.5
 
 
 @dataclass(frozen=True)
@@ -32,17 +34,18 @@ class Intensity:
         Of the volume.
     corner, stride : tuple of int and int
         Voxel of the first point, and voxels from one to the next.
-    spread : float
-        Standard deviation of the latent points, see `spread_job`.
+    unit : float
+        What both are measured in, in lengths of tangent vectors: the standard deviation of the
+        latent points (see `spread_job`), more of it the clearer the volume.
     ratio : float
-        Signal to noise: as many times the spread as the normalised intensities are multiplied by.
+        Signal to noise: as many times the unit as the normalised intensities are multiplied by.
     """
 
     volume: Volume
     normalization: Normalization
     corner: tuple[int, int, int]
     stride: int
-    spread: float
+    unit: float
     ratio: float
 
     def read(self, box: Box) -> npt.NDArray[np.float32]:
@@ -53,17 +56,18 @@ class Intensity:
             for first, s in zip(self.corner, box, strict=True)
         )
         values = self.normalization.apply(self.volume.read((z, y, x))[::n, ::n, ::n])
-        return values * np.float32(self.ratio * self.spread)
+        return values * np.float32(self.ratio * self.unit)
 
 
 def intensity_job(volume: Volume, latents: Latents) -> Job[Intensity]:
     """The intensities beside latent points, weighed by how far they stand above the noise.
 
     A patch blurs what is smaller than itself, and the edges of what is larger; a single voxel does
-    not, but is noisy. The latent points' tangent vectors have their spread as standard deviation
-    in each direction, the intensities get it times their ratio of signal to noise, at most 3.
-    So the noise in them is at most as large as the latent points' spread, whatever the volume,
-    and where there is little but noise the patches decide.
+    not, but is noisy. In a common unit the intensities' standard deviation is their ratio of
+    signal to noise, at most 3, so that the noise in them is at most 1, whatever the volume. The
+    latent points' tangent vectors have a standard deviation of 1 in each direction; in a clear
+    volume, of a ratio above 1.5, less: 1.5 divided by the ratio. So where there is little but
+    noise the patches decide, and in a clear volume the voxels.
 
     Parameters
     ----------
@@ -85,6 +89,6 @@ def intensity_job(volume: Volume, latents: Latents) -> Job[Intensity]:
     # Of the variance of 1 the noise takes its share.
     signal = math.sqrt(1 - noise**2)
     ratio = signal / noise if signal < _MOST * noise else _MOST
-    spread = yield from spread_job(latents)
+    unit = (yield from spread_job(latents)) * max(1.0, ratio / _CLEAR)
     z, y, x = (start for start, _ in made["box"])
-    return Intensity(volume, normalization, (z, y, x), int(made["stride"]), spread, ratio)
+    return Intensity(volume, normalization, (z, y, x), int(made["stride"]), unit, ratio)

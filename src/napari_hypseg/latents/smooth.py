@@ -39,7 +39,8 @@ def smooth_job(
 
     The points' tangent vectors at the centre (their logarithms) are divided by their standard
     deviation, so that a weight means the same for every model, denoised, and mapped back. The
-    intensities beside them are denoised with them: an edge of one is an edge of both.
+    intensities beside them are denoised with them, all in the intensities' unit: an edge of one is
+    an edge of both.
 
     Parameters
     ----------
@@ -61,13 +62,14 @@ def smooth_job(
         raise ValueError(f"the smoothing weight must be positive, not {weight}")
     attributes = {**latents.array.attrs.asdict(), "smoothing": weight}
     attributes.pop("hypseg_latents", None)
-    attributes["intensity"] = intensity is not None
+    # What the store's intensities were multiplied by: with other weights they are another store.
+    attributes["intensity"] = intensity.ratio * intensity.unit if intensity else None
     d = latents.dim
     channels = d + (intensity is not None)
     out = open_latents(store, (*latents.shape, channels), attributes)
     boxes = _tiles(latents.shape)
-    spread = intensity.spread if intensity else (yield from spread_job(latents))
-    scale = np.float32(spread)
+    unit = intensity.unit if intensity else (yield from spread_job(latents))
+    scale = np.float32(unit)
     for index, box in enumerate(boxes):
         start = Progress("smoothing", index * _UNITS, len(boxes) * _UNITS)
         for piece in _pieces(out, box):

@@ -211,5 +211,5 @@ def _latents(array: zarr.Array[Any], attributes: dict[str, Any]) -> Latents:
         attributes["name"],
         attributes["geometry"],
         attributes["curvature"],
-        bool(attributes.get("intensity")),
+        attributes.get("intensity") is not None,
     )
