@@ -74,7 +74,8 @@ def test_merges_are_those_of_a_plain_loop(n, seed):
                         means.append(mean)
                         sums.append(weights[group] @ squares)
                     cost = sums[2] - sums[0] - sums[1]
-                    options[a, b] = (cost / area if len(groups) > agglomerate._COARSE else cost), cost
+                    by_area = len(groups) > agglomerate._COARSE
+                    options[a, b] = (cost / area if by_area else cost), cost
         a, b = sorted(pair)
         least = min(order for order, _ in options.values())
         np.testing.assert_allclose(options[a, b][0], least, rtol=1e-9, atol=1e-12)
