@@ -149,15 +149,15 @@ def test_coarse_labels_come_while_all_voxels_are_mapped(qtbot, dock, toy, monkey
 
     def note():
         if dock.state.result is not None:
-            shown.append(dock.state.result.stride)
+            shown.append((dock.state.result.stride, dock.progress.stop.isVisibleTo(dock)))
 
     dock.state.result_changed.connect(note)
     click(qtbot, dock.map.preview)
     idle(qtbot, dock)
     click(qtbot, dock.map.all)
     idle(qtbot, dock)
-    # Nothing coarser than what is on show already.
-    assert shown == [4, 2, 1]
+    # Nothing coarser than what is on show already; what still runs can be stopped.
+    assert shown == [(4, False), (2, True), (1, False)]
     assert dock.map.is_whole
     assert "All voxels are mapped" in dock.map.status.text()
 

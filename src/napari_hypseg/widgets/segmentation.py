@@ -103,7 +103,7 @@ class SegmentationDock(QWidget):
         )
         runner.stopped.connect(lambda title: self.progress.rest(f"{title}: stopped"))
         for part in (self.volume, self.model, self.map, self.granularity, self.exports):
-            part.said.connect(self.progress.rest)
+            part.said.connect(self._say)
         self.volume.changed.connect(self._begin_anew)
         self.volume.edited.connect(self.refresh)
         self.state.result_changed.connect(self.refresh)
@@ -171,6 +171,13 @@ class SegmentationDock(QWidget):
         elif self.runner.title:
             self.progress.begin(self.runner.title)
         self.refresh()
+
+    def _say(self, text: str) -> None:
+        """Say a step's sentence; while a job runs its bar and Stop stay."""
+        if not self.runner.title:
+            self.progress.rest(text)
+        elif text:
+            self.progress.text.setText(text)
 
     def _on_progress(self, progress: Progress, left: str) -> None:
         if isinstance(progress.partial, Result):
