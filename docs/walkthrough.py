@@ -171,6 +171,11 @@ def walk(path: Path, person: Person, viewer: napari.Viewer) -> None:
     last = table.visualItemRect(table.item(table.rowCount() - 1, 1)).center()
     QTest.mouseClick(table.viewport(), LEFT, pos=last)
     person.click(next(b for b in dock.findChildren(QPushButton) if b.text() == "Only"))
+    # The points that light up are in the way: the eye of their layer.
+    layers = viewer.window._qt_viewer.layers
+    row = layers.visualRect(layers.model().index(0, 0))
+    person.click(layers.viewport(), QPoint(row.left() + 16, row.center().y()))
+    person.wait(lambda: not viewer.layers[-1].visible, 10)
     person.click(viewer.window._qt_viewer.viewerButtons.ndisplayButton)
     canvas = viewer.window._qt_viewer.canvas.native
     person.drag(canvas, canvas.rect().center(), canvas.rect().center() + QPoint(90, 40))
