@@ -85,7 +85,7 @@ class GranularityStep(Step):
         row = self.row(*buttons)
         for index, each in enumerate(buttons):
             # A longer word gets a wider button, and each some space around it.
-            row.setStretch(index, len(each.text()) + 3)
+            row.setStretch(index, self.fontMetrics().horizontalAdvance(each.text()) + 14)
         self.column.addWidget(self.table, 1)
         for view in (self.tree, self.table):
             view.setContextMenuPolicy(Qt.ContextMenuPolicy.ActionsContextMenu)

@@ -114,4 +114,6 @@ class MapStep(Step):
 
 
 def _size(count: float) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{max(1, round(count / 1e6))} MB"
+    # No line ends within a size.
+    text = f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{max(1, round(count / 1e6))} MB"
+    return text.replace(" ", "\N{NO-BREAK SPACE}")
