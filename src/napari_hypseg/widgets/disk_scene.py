@@ -196,7 +196,10 @@ class DiskScene:
         dense = np.log1p(counts[self._used]) / math.log1p(most)
         self._opacity = (0.25 + 0.75 * dense).clip(0, 1)
         cells = density.cells(sample)
-        self._cells = np.searchsorted(self._used, cells)
+        # Each cell's place among those that are used.
+        ranks = np.zeros(counts.size, np.int32)
+        ranks[self._used] = np.arange(len(self._used))
+        self._cells = ranks[cells]
         # In the emptier cells the points are seen one by one, in the others as a density.
         self._few = np.flatnonzero(counts[cells] <= max(_FEW, most / 100))[:_ALONE]
         side = len(density.counts)

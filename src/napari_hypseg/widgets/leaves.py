@@ -42,7 +42,7 @@ class LeafLayer:
         partition, latents = state.partition, state.result.latents
         self._take(partition)
         self.layer = viewer.add_labels(
-            self._labels(), name=f"{latents.name} classes", opacity=0.6,
+            self._labels(partition), name=f"{latents.name} classes", opacity=0.6,
             **place_of(latents.as_volume()),
         )  # fmt: skip
         self._colour(partition.label_colours())
@@ -54,14 +54,15 @@ class LeafLayer:
         assert state.partition is not None  # noqa: S101
         place = place_of(state.result.latents.as_volume())
         self._take(state.partition)
-        self.layer.data = self._labels()
+        self.layer.data = self._labels(state.partition)
         self.layer.scale, self.layer.translate = place["scale"], place["translate"]
         self._colour(state.partition.label_colours())
         self._describe(state.partition)
 
     def _take(self, partition: Partition) -> None:
-        # Leaves and own classes; and whose: other own classes need other values.
-        self._values, self._own = partition.values(), partition.own
+        # Leaves and own classes, once they are asked for; and whose: other own classes need others.
+        self._values: npt.NDArray[np.uint8] | None = None
+        self._own = partition.own
         # Labels of the values, where the layer holds labels; None while it holds the values.
         self._exact: npt.NDArray[np.uint8] | None = partition.value_labels()
 
@@ -83,7 +84,7 @@ class LeafLayer:
         if partition.own is not self._own:
             self._take_own(partition, labels)
         elif self._exact is not None and not np.array_equal(labels, self._exact):
-            self.layer.data = self._values
+            self.layer.data = self._values_of(partition)
             self._exact = None
         colours = partition.label_colours()
         if chosen:
@@ -95,8 +96,10 @@ class LeafLayer:
         """Show the classes by exact labels, with their names."""
         if self._exact is None:
             self._exact = partition.value_labels()
-            self.layer.data = self._labels()
+            self.layer.data = self._labels(partition)
             self._colour(partition.label_colours())
+        # At hand when the slider moves.
+        self._values_of(partition)
         self._describe(partition)
 
     def point_out(self, partition: Partition, chosen: Sequence[int]) -> None:
@@ -106,29 +109,33 @@ class LeafLayer:
             self.layer.selected_label = partition.keys.index(chosen[0]) + 1
 
     def _take_own(self, partition: Partition, labels: npt.NDArray[np.uint8]) -> None:
-        """Take other own classes; one that was added is written into what is there."""
+        """Take other own classes; write one that was added into the labels."""
         from napari_hypseg.discovery.voxels import burn
 
-        before, own = self._own, partition.own
-        self._own = own
+        before, own, exact = self._own, partition.own, self._exact
+        self._own, self._values = own, None
         first = partition.tree.n_leaves + 1 + len(before)
-        same = self._exact is None or np.array_equal(labels[:first], self._exact[:first])
-        if own[: len(before)] != before or not same:
-            self._values, self._exact = partition.values(), None
-            self.layer.data = self._values
+        if (
+            exact is None
+            or own[: len(before)] != before
+            or not np.array_equal(labels[:first], exact[:first])
+        ):
+            self.layer.data, self._exact = self._values_of(partition), None
             return
         for value, added in enumerate(own[len(before) :], start=first):
-            burn(self._values, added.mask, value)
-            if self._exact is not None:
-                burn(self.layer.data, added.mask, labels[value])
-        if self._exact is not None:
-            self._exact = labels
+            burn(self.layer.data, added.mask, labels[value])
+        self._exact = labels
 
-    def _labels(self) -> npt.NDArray[np.uint8]:
+    def _values_of(self, partition: Partition) -> npt.NDArray[np.uint8]:
+        if self._values is None:
+            self._values = partition.values()
+        return self._values
+
+    def _labels(self, partition: Partition) -> npt.NDArray[np.uint8]:
         from napari_hypseg.discovery.voxels import relabel
 
         assert self._exact is not None  # noqa: S101
-        return relabel(self._values, self._exact)
+        return relabel(self._values_of(partition), self._exact)
 
     def _describe(self, partition: Partition) -> None:
         """Put the classes' names where napari's status bar finds them."""
