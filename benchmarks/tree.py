@@ -1,0 +1,91 @@
+"""The tree of a large made-up volume from latents on disk: `python -m benchmarks.tree Z Y X`.
+
+Prints the seconds of each stage and the peak memory. The points are what an encoder could make of
+patches of 5 voxels: their mean and their standard deviation.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+from scipy.ndimage import uniform_filter
+
+from benchmarks.growth import made_up
+from napari_hypseg.clustering import cluster_job
+from napari_hypseg.clustering.regions import _UNITS
+from napari_hypseg.jobs import Progress
+from napari_hypseg.latents import find_latents
+from napari_hypseg.latents.embed import read_padded
+from napari_hypseg.latents.store import open_latents
+from napari_hypseg.volumes import read_volume
+from napari_hypseg.volumes.noise import fit_noise
+from napari_hypseg.volumes.normalize import fit_normalization
+
+SLAB = 32
+
+
+def make(folder: Path, shape: tuple[int, ...]) -> None:
+    """A volume and its points, slab by slab."""
+    made_up(folder / "volume.mrc", shape)
+    volume = read_volume(folder / "volume.mrc")
+    normalization = fit_normalization(volume)
+    attributes = {
+        "volume": volume.fingerprint(),
+        "normalization": normalization.to_dict(),
+        "noise": fit_noise(volume, normalization),
+        "box": [[0, n] for n in shape],
+        "stride": 1,
+        "voxel_size": list(volume.voxel_size),
+        "origin": list(volume.origin),
+        "name": volume.name,
+        "geometry": "hyperbolic",
+        "curvature": 1.0,
+    }
+    latents = open_latents(folder / "latents.zarr", (*shape, 2), attributes)
+    for start in range(0, shape[0], SLAB):
+        stop = min(start + SLAB, shape[0])
+        first, last = [start, 0, 0], [stop - 1, *(n - 1 for n in shape[1:])]
+        values = read_padded(volume, normalization, first, last, 2)
+        mean = uniform_filter(values, 5)[2:-2, 2:-2, 2:-2]
+        square = uniform_filter(np.square(values), 5)[2:-2, 2:-2, 2:-2]
+        spread = np.sqrt(np.maximum(square - np.square(mean), 0))
+        latents.array[start:stop] = np.stack([0.5 * np.tanh(mean), 0.5 * np.tanh(spread)], -1)
+
+
+def stage(progress: Progress) -> str:
+    """The stage's name, or what it does once all tiles are merged."""
+    merged = progress.stage == "merging voxels" and progress.done >= progress.total - _UNITS
+    return "merging supervoxels" if merged else progress.stage
+
+
+def main() -> None:
+    shape = tuple(map(int, sys.argv[1:4]))
+    with tempfile.TemporaryDirectory(dir=".") as place:
+        # In a process of its own: its memory does not count.
+        maker = multiprocessing.get_context("spawn").Process(target=make, args=(Path(place), shape))
+        maker.start()
+        maker.join()
+        volume = read_volume(Path(place, "volume.mrc"))
+        latents = find_latents(Path(place, "latents.zarr"))
+        seconds: Counter[str] = Counter()
+        name, began = "opening", time.perf_counter()
+        for progress in cluster_job(latents, volume, store=Path(place, "smooth.zarr")):
+            now = time.perf_counter()
+            seconds[name] += now - began
+            name, began = stage(progress), now
+        seconds[name] += time.perf_counter() - began
+    for name, spent in seconds.items():
+        print(f"{name}: {spent:.1f} s")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    print(f"all: {seconds.total():.1f} s, peak memory {peak:.2f} GB")
+
+
+if __name__ == "__main__":
+    main()
