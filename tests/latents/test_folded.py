@@ -71,7 +71,10 @@ def test_every_way_to_cut_gives_the_same_points(monkeypatch, call):
 def test_leaves_out_what_the_kernels_do_not_reach(monkeypatch):
     network = _network(ModelConfig())
     whole = 125 * 2000 + 2000 * 864 + 864 * 512 + 512 * 128 + 128 * 2
-    assert multiply_adds(network) < 0.55 * whole
+    # What a call costs depends on the processor; here with AVX-512 and without.
+    for call, share in ((500, 0.55), (2000, 0.65)):
+        monkeypatch.setitem(folded._CALL, torch.float32, call)
+        assert multiply_adds(network) < share * whole
     monkeypatch.setitem(folded._CALL, torch.float32, 10**9)
     assert multiply_adds(network) == whole
     # With calls for nothing, what is left of the convolutions is what their kernels reach: along

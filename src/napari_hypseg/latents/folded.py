@@ -14,8 +14,12 @@ from napari_hypseg.model.vae import VAE, Posterior
 __all__ = ["compile_encoder", "multiply_adds"]
 
 # What one more matrix product costs beside its multiply-adds, as multiply-adds a patch: measured
-# on a CPU. The bfloat16 units are faster, and a call of theirs takes longer.
-_CALL = {torch.float32: 500, torch.bfloat16: 5000}
+# on CPUs. Narrow products are slow without AVX-512. The bfloat16 units are faster, and a call of
+# theirs takes longer.
+_CALL = {
+    torch.float32: 500 if "AVX512" in torch.backends.cpu.get_cpu_capability() else 2000,
+    torch.bfloat16: 5000,
+}
 
 
 class _Product(NamedTuple):
