@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
@@ -11,6 +13,7 @@ from napari_hypseg.latents.embed import block_size
 from napari_hypseg.latents.folded import compile_encoder
 from napari_hypseg.model import VAE, get_preset
 from napari_hypseg.training import select_device
+from napari_hypseg.training.devices import has_fast_bfloat16
 
 
 def unfolded(network: VAE, patches: Tensor) -> Tensor:
@@ -43,8 +46,9 @@ def run(quick: bool) -> list[Row]:
     for network in (ours, cihs):
         network.encoder.convolutions.to(memory_format=torch.channels_last_3d)
     han = han_encoder().eval().to(device, memory_format=torch.channels_last_3d)
-    count = {t: block_size(device, t) for t in (torch.float32, torch.bfloat16)}
-    patches = torch.randn(count[torch.bfloat16], ours.config.patch_size**3, device=device)
+    dtypes = [torch.float32, torch.bfloat16] if has_fast_bfloat16(device) else [torch.float32]
+    count = {t: block_size(device, t) for t in dtypes}
+    patches = torch.randn(2 * count[torch.float32], ours.config.patch_size**3, device=device)
     few = patches[: len(patches) // 16]
     large = torch.randn(len(few) // 8, 1, 16, 16, 16, device=device)
     cihs_encode = compile_encoder(cihs, device)
@@ -60,13 +64,11 @@ def run(quick: bool) -> list[Row]:
             "CIHS's stack, float32": (lambda: cihs_encode(few).cpu(), len(few)),
             "Han et al.'s encoder, float32": (lambda: han(large).cpu(), len(large)),
             "default, convolutions, float32": (lambda: unfolded(ours, few).cpu(), len(few)),
-            "default, folded, float32": (
-                lambda: four_times(torch.float32), 4 * count[torch.float32],
-            ),
-            "default, folded, bfloat16": (
-                lambda: four_times(torch.bfloat16), 4 * count[torch.bfloat16],
-            ),
+        }
+        | {
+            f"default, folded, {str(t).removeprefix('torch.')}": (partial(four_times, t), 4 * n)
+            for t, n in count.items()
         },
         "a second",
         3 if quick else 9,
-    )  # fmt: skip
+    )

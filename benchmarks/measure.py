@@ -55,16 +55,23 @@ def take_turns(
     ----------
     candidates : mapping of str to (callable, float)
         What to run, and how much work that is. All take turns; a round before the first warms up.
+
+    Notes
+    -----
+    With one thread (``OMP_NUM_THREADS=1``) the seconds are the processor's, which other work on the
+    machine prolongs far less than those on the wall.
     """
+    alone = torch.get_num_threads() == 1 and not torch.cuda.is_available()
+    clock = time.process_time if alone else time.perf_counter
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
     for round_ in range(rounds + 1):
         for name, (run, _) in candidates.items():
-            began = time.perf_counter()
+            began = clock()
             run()
             if torch.cuda.is_available():
                 torch.cuda.synchronize()
             if round_:
-                seconds[name].append(time.perf_counter() - began)
+                seconds[name].append(clock() - began)
     rates = {n: work / statistics.median(seconds[n]) for n, (_, work) in candidates.items()}
     first = next(iter(rates.values()))
     return [Row(table, name, rate, unit, rate / first) for name, rate in rates.items()]

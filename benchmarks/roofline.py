@@ -9,6 +9,7 @@ from napari_hypseg.latents.embed import block_size
 from napari_hypseg.latents.folded import compile_encoder, multiply_adds
 from napari_hypseg.model import VAE, get_preset
 from napari_hypseg.training import select_device
+from napari_hypseg.training.devices import has_fast_bfloat16
 
 
 @torch.inference_mode()
@@ -23,7 +24,7 @@ def run(quick: bool) -> list[Row]:
     rounds = 3 if quick else 9
     network = VAE(get_preset("default").model).eval()
     rows: list[Row] = []
-    for dtype in (torch.float32, torch.bfloat16):
+    for dtype in (torch.float32, *[torch.bfloat16] * has_fast_bfloat16(device)):
         square = torch.randn(side, side, device=device).to(dtype)
         out = torch.empty_like(square)
         patches = torch.randn(block_size(device, dtype), 125, device=device)
