@@ -128,7 +128,7 @@ def voxels_to_class(case: Case) -> list[float]:
 
 
 def lasso_to_class(case: Case) -> list[float]:
-    """From the end of the line: on the slice, in the table with its figures, on the disk."""
+    """From the end of the line: on the slice, and in the table with its figures."""
     case.disk.scene.translate(Translation((0.1, 0.1)))
     return _classes(case, lambda: case.disk._on_lasso(OUTLINE))
 

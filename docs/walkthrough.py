@@ -161,6 +161,9 @@ def walk(path: Path, person: Person, viewer: napari.Viewer) -> None:
     tree, node = dock.state.partition.tree, dock.state.partition.nodes[-1]
     x, y = disk.scene.position_of(tree.centroids[node])
     person.click(canvas, QPoint(round(x) + 12, round(y)))
+    # Elsewhere than where it was clicked: to see what lies there.
+    QTest.mouseMove(canvas, QPoint(round(x) + 30, round(y) + 20))
+    person.wait(lambda: disk.glance.text.text().startswith("voxel"), 30)
     person.picture("disk")
 
     person.answer("", "Save", "save")
