@@ -144,7 +144,7 @@ def walk(path: Path, person: Person, viewer: napari.Viewer) -> None:
     person.wait(idle)
 
     slider = dock.granularity.slider.findChild(QSlider)
-    for k in (12, 3):
+    for k in (12, 7):
         option = QStyleOptionSlider()
         slider.initStyleOption(option)
         control, part = QStyle.ComplexControl.CC_Slider, QStyle.SubControl.SC_SliderHandle
@@ -158,8 +158,10 @@ def walk(path: Path, person: Person, viewer: napari.Viewer) -> None:
     disk = viewer.window.dock_widgets["Poincaré disk (Hyperbolic segmentation)"]
     QTest.qWait(500)
     canvas = disk.scene.canvas.native
-    tree, node = dock.state.partition.tree, dock.state.partition.nodes[-1]
-    x, y = disk.scene.position_of(tree.centroids[node])
+    tree, nodes = dock.state.partition.tree, dock.state.partition.nodes
+    # The largest class but that of all around: the wall.
+    wall = sorted(nodes, key=lambda node: tree.counts[node])[-2]
+    x, y = disk.scene.position_of(tree.centroids[wall])
     person.click(canvas, QPoint(round(x) + 12, round(y)))
     # Elsewhere than where it was clicked: to see what lies there.
     QTest.mouseMove(canvas, QPoint(round(x) + 30, round(y) + 20))
@@ -171,14 +173,10 @@ def walk(path: Path, person: Person, viewer: napari.Viewer) -> None:
     person.click(dock.exports.export)
     person.wait(lambda: list(path.parent.rglob("*labels*.mrc")) and idle())
     table = dock.granularity.table
-    last = table.visualItemRect(table.item(table.rowCount() - 1, 1)).center()
-    QTest.mouseClick(table.viewport(), LEFT, pos=last)
+    table.scrollToItem(table.item(nodes.index(wall), 1))
+    row = table.visualItemRect(table.item(nodes.index(wall), 1)).center()
+    QTest.mouseClick(table.viewport(), LEFT, pos=row)
     person.click(next(b for b in dock.findChildren(QPushButton) if b.text() == "Only"))
-    # The points that light up are in the way: the eye of their layer.
-    layers = viewer.window._qt_viewer.layers
-    row = layers.visualRect(layers.model().index(0, 0))
-    person.click(layers.viewport(), QPoint(row.left() + 16, row.center().y()))
-    person.wait(lambda: not viewer.layers[-1].visible, 10)
     person.click(viewer.window._qt_viewer.viewerButtons.ndisplayButton)
     canvas = viewer.window._qt_viewer.canvas.native
     person.drag(canvas, canvas.rect().center(), canvas.rect().center() + QPoint(90, 40))
