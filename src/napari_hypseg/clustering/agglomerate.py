@@ -14,7 +14,7 @@ __all__ = ["contacts_job", "merge_leaves_job"]
 Counts = npt.NDArray[np.int64]
 
 # Regions that are left to Ward's criterion.
-_COARSE = 6
+_COARSE = 8
 # Planes between two reports of progress.
 _PLANES = 16
 
@@ -54,7 +54,7 @@ def merge_leaves_job(regions: Regions, contacts: Counts, *, curved: int) -> Job[
     A border saves what merging its two regions would add to the sum of squared distances (Ward's
     criterion, see `merge_regions_job`). The one that saves the least for its area goes first: so
     a texture's waves go before small things that stand out. But then a faint cell would go before
-    the bright things that it holds: the last 6 regions merge by Ward's criterion alone, which
+    the bright things that it holds: the last 8 regions merge by Ward's criterion alone, which
     counts voxels.
 
     Parameters
