@@ -13,7 +13,7 @@ from napari_hypseg.widgets.layers import place_of
 from napari_hypseg.widgets.state import State
 
 if TYPE_CHECKING:
-    from napari_hypseg.discovery import Partition
+    from napari_hypseg.discovery import OwnClass, Partition
 
 __all__ = ["LeafLayer"]
 
@@ -60,8 +60,10 @@ class LeafLayer:
         self._describe(state.partition)
 
     def _take(self, partition: Partition) -> None:
-        # Leaves and own classes, once they are asked for; and whose: other own classes need others.
+        # Leaves and own classes, once they are asked for, and which own classes these are.
         self._values: npt.NDArray[np.uint8] | None = None
+        self._written: tuple[OwnClass, ...] = ()
+        # Own classes of what is on show.
         self._own = partition.own
         # Labels of the values, where the layer holds labels; None while it holds the values.
         self._exact: npt.NDArray[np.uint8] | None = partition.value_labels()
@@ -113,7 +115,7 @@ class LeafLayer:
         from napari_hypseg.discovery.voxels import burn
 
         before, own, exact = self._own, partition.own, self._exact
-        self._own, self._values = own, None
+        self._own = own
         first = partition.tree.n_leaves + 1 + len(before)
         if (
             exact is None
@@ -127,8 +129,17 @@ class LeafLayer:
         self._exact = labels
 
     def _values_of(self, partition: Partition) -> npt.NDArray[np.uint8]:
-        if self._values is None:
+        """The values of a partition; an own class that was added is written into what is there."""
+        from napari_hypseg.discovery.voxels import burn
+
+        written, own = self._written, partition.own
+        if self._values is None or own[: len(written)] != written:
             self._values = partition.values()
+        else:
+            first = partition.tree.n_leaves + 1 + len(written)
+            for value, added in enumerate(own[len(written) :], start=first):
+                burn(self._values, added.mask, value)
+        self._written = own
         return self._values
 
     def _labels(self, partition: Partition) -> npt.NDArray[np.uint8]:
