@@ -189,8 +189,10 @@ class Session:
             how = self.run["clustering"]
             if how["tree"] == "flat" and how["smoothing"]:
                 latents = find_latents(self.folder / _SMOOTHED)
-                wanted = {**made, "smoothing": how["smoothing"], "intensity": True}
-                if dict(latents.array.attrs) != wanted:
+                smoothed = dict(latents.array.attrs)
+                # What the intensities were multiplied by follows from the rest.
+                beside = smoothed.pop("intensity", None)
+                if beside is None or smoothed != {**made, "smoothing": how["smoothing"]}:
                     return
             self.clustering = open_clustering(
                 self._clusters_path(how["tree"]), latents, self._belongs(how)
