@@ -12,6 +12,7 @@ from napari_hypseg.latents import embed, find_latents, smooth
 from napari_hypseg.latents.intensity import Intensity, intensity_job
 from napari_hypseg.latents.smooth import smooth_job
 from napari_hypseg.latents.spread import spread_job
+from napari_hypseg.latents.texture import texture
 from napari_hypseg.latents.total_variation import denoise
 from napari_hypseg.model import VAE, Model, ModelConfig
 from napari_hypseg.volumes.noise import fit_noise
@@ -64,6 +65,8 @@ def test_weighs_as_much_as_it_stands_above_the_noise(model):
         spread = float(vectors.var(0, correction=0).mean().sqrt())
         # In a clear volume the points count for less: the unit is larger than their spread.
         assert found.unit == pytest.approx(spread * max(1, found.ratio / 1.5))
+        # And texture for nothing, from a ratio of 2.25 on.
+        assert found.texture == pytest.approx(16 * np.clip((2.25 - found.ratio) / 0.75, 0, 1))
         ratios.append(found.ratio)
     assert ratios[:2] == [3, 3]
     assert ratios == sorted(ratios, reverse=True)
@@ -98,8 +101,15 @@ def test_refuses_another_volume(model):
         finish(intensity_job(other, embed(model, volume)))
 
 
-def _denoised(field):
-    job = denoise(np.ascontiguousarray(field, np.float32), 0.5, smooth._ROUNDS)
+def _channels(volume, latents, beside):
+    """Tangent vectors and intensities in their unit."""
+    vectors = log0(torch.from_numpy(latents.read())).numpy() / beside.unit
+    values = fit_normalization(volume).apply(volume.data) * beside.ratio
+    return np.concatenate([vectors, values[..., None]], -1)
+
+
+def _denoised(field, weight=0.5):
+    job = denoise(np.ascontiguousarray(field, np.float32), weight, smooth._ROUNDS)
     while True:
         try:
             next(job)
@@ -108,29 +118,57 @@ def _denoised(field):
 
 
 def test_points_and_intensities_are_smoothed_together(model, tmp_path):
-    volume = _volume(0.4)
+    volume = _volume(0.05)
     latents = embed(model, volume)
     beside = finish(intensity_job(volume, latents))
     found = finish(smooth_job(latents, 0.5, intensity=beside, store=tmp_path / "s.zarr"))
-    assert found.has_intensity
+    # In a clear volume nothing else stands beside them.
+    assert found.beside == 1
     assert found.dim == 2
     assert found.array.shape == (*latents.shape, 3)
 
-    vectors = log0(torch.from_numpy(latents.read())).numpy() / beside.unit
-    values = fit_normalization(volume).apply(volume.data) * beside.ratio
-    wanted = _denoised(np.concatenate([vectors, values[..., None]], -1)) * beside.unit
+    wanted = _denoised(_channels(volume, latents, beside)) * beside.unit
     points = exp0(torch.from_numpy(np.ascontiguousarray(wanted[..., :2]))).numpy()
     np.testing.assert_allclose(found.read(), points, atol=1e-5)
     np.testing.assert_allclose(found.read_channels()[..., 2], wanted[..., 2], atol=1e-5)
     np.testing.assert_array_equal(found.read_all(), found.read_channels()[..., :2])
     # An edge of one is an edge of both: the points are others than without the intensities.
     alone = finish(smooth_job(latents, 0.5))
-    assert not alone.has_intensity
+    assert not alone.beside
     assert np.abs(alone.read() - found.read()).max() > 0.01 * beside.unit
 
     again = find_latents(tmp_path / "s.zarr")
-    assert again.has_intensity
+    assert again.beside == 1
     np.testing.assert_array_equal(again.read_channels(), found.read_channels())
+
+
+def test_the_texture_of_what_was_taken_away_stands_beside(model):
+    volume = _volume(0.6, (15, 20, 23))
+    latents = embed(model, volume)
+    beside = finish(intensity_job(volume, latents))
+    found = finish(smooth_job(latents, 0.5, intensity=beside))
+    assert (found.beside, found.dim) == (7, 2)
+    channels = _channels(volume, latents, beside)
+    smooth_ = _denoised(channels)
+    residue = texture(channels - smooth_)
+    wanted = np.kron(_denoised(residue, 0.15), np.ones((2, 2, 2, 1)))[:15, :, :23]
+    wanted = np.concatenate([smooth_[..., 2:], beside.texture * wanted], -1) * beside.unit
+    np.testing.assert_allclose(found.read_channels()[..., 2:], wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_tiles_do_not_show_in_texture(model, monkeypatch):
+    volume = _volume(0.6, (16, 20, 128))
+    latents = embed(model, volume)
+    beside = finish(intensity_job(volume, latents))
+    whole = finish(smooth_job(latents, 1.0, intensity=beside)).read_channels() / beside.unit
+    monkeypatch.setattr(smooth, "_MOST_VOXELS", 1000)
+    assert len(smooth._tiles(latents.shape)) == 2
+    tiled = finish(smooth_job(latents, 1.0, intensity=beside)).read_channels() / beside.unit
+    apart = np.abs(tiled - whole)[..., 3:]
+    assert apart.max() > 0  # there are tiles
+    # In units of the noise, which is smoothed with a weight of 1.
+    assert apart.max() < 0.2
+    assert apart.mean() < 0.02
 
 
 def test_missing_points_are_not_smoothed(model):
@@ -139,7 +177,7 @@ def test_missing_points_are_not_smoothed(model):
     whole = (slice(0, 16), slice(0, 20), slice(0, 24))
     with pytest.raises(VolumeError, match="some latent points are missing"):
         finish(spread_job(latents))
-    beside = Intensity(_volume(0.4), fit_normalization(_volume(0.4)), (0, 0, 0), 1, 1.0, 1.0)
+    beside = Intensity(_volume(0.4), fit_normalization(_volume(0.4)), (0, 0, 0), 1, 1.0, 1.0, 16.0)
     assert np.isfinite(beside.read(whole)).all()
     with pytest.raises(VolumeError, match="some latent points are missing"):
         finish(smooth_job(latents, 0.5, intensity=beside))

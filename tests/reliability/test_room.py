@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from napari_hypseg.session import Session
-from napari_hypseg.session import session as module
+from napari_hypseg.session import Session, needs
 from napari_hypseg.volumes import Volume
 
 
@@ -24,32 +23,34 @@ class Vast:
 @pytest.fixture
 def vast(tmp_path, monkeypatch) -> Session:
     monkeypatch.setattr(Volume, "fingerprint", lambda self: "0" * 16)
-    monkeypatch.setattr(module, "free_memory", lambda: 16e9)
-    monkeypatch.setattr(module, "free_disk", lambda folder: 100e9)
+    monkeypatch.setattr(needs, "free_memory", lambda: 16e9)
+    monkeypatch.setattr(needs, "free_disk", lambda folder: 100e9)
     return Session(Volume(Vast(), name="vast"), tmp_path / "out")
 
 
 def test_shortage_is_told_with_both_numbers(vast, count):
-    said = vast.shortage()
-    assert "about 257 GB of memory will be needed, 16 GB are free" in said
-    assert "about 240 GB of disk will be needed, 100 GB are free" in said
+    said = vast.needs().shortage
+    assert "too little memory: up to 97 GB needed, 16 GB free" in said
+    assert "too little disk space: up to 290 GB needed, 100 GB free" in said
     assert "\n" not in said
     # An eighth of the points along each axis, or a part, is little enough.
-    assert vast.shortage(stride=8) == ""
-    assert vast.shortage(box=(slice(0, 100), slice(None), slice(None))) == ""
-    assert "memory" in vast.shortage(stride=2)
-    assert "disk" not in vast.shortage(stride=2)
+    assert vast.needs(stride=8).shortage == ""
+    assert vast.needs(box=(slice(0, 100), slice(None), slice(None))).shortage == ""
+    large = vast.needs(box=(slice(0, 1500), slice(None), slice(None)), stride=1).shortage
+    assert "memory" in large
+    assert "disk" in large
+    assert vast.needs(stride=2).shortage == ""
     count("shortage", 2)
 
 
 def test_what_the_folder_holds_is_not_needed_again(vast, monkeypatch):
-    monkeypatch.setattr(module, "free_memory", lambda: float("inf"))
-    monkeypatch.setattr(module, "free_disk", lambda folder: 0.0)
+    monkeypatch.setattr(needs, "free_memory", lambda: float("inf"))
+    monkeypatch.setattr(needs, "free_disk", lambda folder: 0.0)
     box = (slice(0, 10), slice(0, 10), slice(0, 10))
-    assert "disk" in vast.shortage(box=box)
+    assert "disk" in vast.needs(box=box).shortage
     (vast.folder / "latents.zarr").mkdir()
-    (vast.folder / "latents.zarr" / "chunk").write_bytes(bytes(30_000))
-    assert vast.shortage(box=box) == ""
+    (vast.folder / "latents.zarr" / "chunk").write_bytes(bytes(40_000))
+    assert vast.needs(box=box).shortage == ""
 
 
 def test_a_run_says_so_first(hypseg, toy, tmp_path, count):
@@ -66,7 +67,8 @@ def test_a_run_says_so_first(hypseg, toy, tmp_path, count):
     finally:
         subprocess.run(["umount", str(disk)], check=True)
     first = ended.said.splitlines()[0]
-    assert first.startswith("hypseg: warning: toy: about 3.75 MB of disk will be needed, 0.")
+    warned = "hypseg: warning: toy: there may be too little disk space: up to 4.53 MB needed, 0."
+    assert first.startswith(warned)
     assert ended.code == 1
     count("shortage")
 

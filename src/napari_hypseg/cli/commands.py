@@ -324,9 +324,10 @@ def _cut(volume: Volume, text: str | None) -> Volume:
 
 def _warn_of_shortage(session: Session, box: Box | None, stride: int) -> None:
     """Say what this machine has too little of, before anything long begins."""
-    shortage = session.shortage(box=box, stride=stride)
+    shortage = session.needs(box=box, stride=stride).shortage
     if shortage:
-        warnings.warn(f"{session.volume.name}: {shortage}", stacklevel=2)
+        advice = "take a part or a larger stride"
+        warnings.warn(f"{session.volume.name}: {shortage}: {advice}", stacklevel=2)
 
 
 def _part(text: str | None, volume: Volume) -> Box | None:

@@ -252,7 +252,7 @@ def _volume_job(latents: Latents, intensity: Intensity | None) -> Job[TreeCluste
     curvature, d = _curvature(latents), latents.dim
 
     def read(box: Box) -> Points:
-        if latents.has_intensity:
+        if latents.beside:
             channels = latents.read_channels(box)
         else:
             channels = latents.read_all(box)

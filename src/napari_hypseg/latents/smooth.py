@@ -1,4 +1,4 @@
-"""Edge-preserving smoothing of latent points and intensities, in the tangent space."""
+"""Edge-preserving smoothing of latent points and what stands beside them, in the tangent space."""
 
 from __future__ import annotations
 
@@ -8,17 +8,24 @@ import os
 from collections.abc import Iterator
 
 import numpy as np
+import numpy.typing as npt
 
 from napari_hypseg.jobs import Job, Progress
 from napari_hypseg.latents.intensity import Intensity
 from napari_hypseg.latents.spread import from_tangent, spread_job, to_tangent
 from napari_hypseg.latents.store import Latents, open_latents
+from napari_hypseg.latents.texture import doubled, texture
 from napari_hypseg.latents.total_variation import denoise
 from napari_hypseg.volumes.volume import Box
 
 __all__ = ["smooth_job"]
 
+Floats = npt.NDArray[np.float32]
+
 _ROUNDS = 60
+# Weight of the smoothing of texture, and its share of a tile's time.
+_TEXTURE_WEIGHT = 0.15
+_TEXTURE_SHARE = 0.1
 # Units of progress a tile.
 _UNITS = 1000
 # Larger volumes are smoothed in tiles, whose sides are multiples of this one, with a halo beyond
@@ -40,7 +47,8 @@ def smooth_job(
     The points' tangent vectors at the centre (their logarithms) are divided by their standard
     deviation, so that a weight means the same for every model, denoised, and mapped back. The
     intensities beside them are denoised with them, all in the intensities' unit: an edge of one is
-    an edge of both.
+    an edge of both. Unless the volume is clear, the texture that this takes away of
+    them follows (see `texture`), denoised in turn.
 
     Parameters
     ----------
@@ -49,7 +57,7 @@ def smooth_job(
     weight : float
         Strength, above 0. At 1 the voxels of a structure agree and its edges stay.
     intensity : Intensity, optional
-        The intensities of the same voxels; kept in the store as one more channel.
+        The intensities of the same voxels; kept in the store beside the points, and texture.
     store : path, optional
         Folder of the Zarr store to write to; in memory without it. Tiles that it has already
         are not computed again.
@@ -62,16 +70,18 @@ def smooth_job(
         raise ValueError(f"the smoothing weight must be positive, not {weight}")
     attributes = {**latents.array.attrs.asdict(), "smoothing": weight}
     attributes.pop("hypseg_latents", None)
-    # What the store's intensities were multiplied by: with other weights they are another store.
-    attributes["intensity"] = intensity.ratio * intensity.unit if intensity else None
     d = latents.dim
     channels = d + (intensity is not None)
-    out = open_latents(store, (*latents.shape, channels), attributes)
+    weighed = np.float32(intensity.texture if intensity else 0)
+    beside = channels - d + (channels + 3 if weighed else 0)
+    shape = (*latents.shape, d + beside)
+    out = open_latents(store, shape, {**attributes, "beside": beside})
     boxes = _tiles(latents.shape)
+    total = len(boxes) * _UNITS
     unit = intensity.unit if intensity else (yield from spread_job(latents))
     scale = np.float32(unit)
     for index, box in enumerate(boxes):
-        start = Progress("smoothing", index * _UNITS, len(boxes) * _UNITS)
+        start = Progress("smoothing", index * _UNITS, total)
         for piece in _pieces(out, box):
             yield start
             if not out.has(piece):
@@ -94,21 +104,40 @@ def smooth_job(
             if intensity:
                 here[..., d] = intensity.read(piece)
             here /= scale
-        rounds = denoise(field, weight, _ROUNDS)
-        while True:
-            try:
-                done = int((index + next(rounds)) * _UNITS)
-            except StopIteration as end:
-                field = end.value
-                break
-            yield Progress("smoothing", done, len(boxes) * _UNITS)
+        turn = index + (1 - _TEXTURE_SHARE if weighed else 1)
+        smooth = yield from _denoise_job(field, weight, index, turn, total)
+        if weighed:
+            field -= smooth
+            rough = texture(field)
+            rough = yield from _denoise_job(rough, _TEXTURE_WEIGHT, turn, index + 1, total)
+        del field
         for piece in _pieces(out, box):
-            yield Progress("smoothing", (index + 1) * _UNITS, len(boxes) * _UNITS)
-            vectors = field[_inside(piece, (z, y, x))] * scale
+            yield Progress("smoothing", (index + 1) * _UNITS, total)
+            inside = _inside(piece, (z, y, x))
+            vectors = smooth[inside] * scale
             points = from_tangent(latents, np.ascontiguousarray(vectors[..., :d]))
-            out.array[piece] = np.concatenate([points, vectors[..., d:]], -1)
-    yield Progress("smoothing", len(boxes) * _UNITS, len(boxes) * _UNITS)
+            parts = [points, vectors[..., d:]]
+            if weighed:
+                # Tiles and chunks start at even voxels.
+                coarse = tuple(slice(s.start // 2, -(-s.stop // 2)) for s in inside)
+                parts.append(doubled(rough[coarse], points.shape[:3]) * (weighed * scale))
+            out.array[piece] = np.concatenate(parts, -1)
+    yield Progress("smoothing", total, total)
     return out
+
+
+def _denoise_job(
+    field: Floats, weight: float, start: float, stop: float, total: int
+) -> Job[Floats]:
+    """`denoise`, whose progress goes from ``start`` to ``stop``, in tiles."""
+    rounds = denoise(field, weight, _ROUNDS)
+    while True:
+        try:
+            done = start + (stop - start) * next(rounds)
+        except StopIteration as end:
+            smooth: Floats = end.value
+            return smooth
+        yield Progress("smoothing", int(done * _UNITS), total)
 
 
 def _pieces(latents: Latents, box: Box) -> Iterator[Box]:

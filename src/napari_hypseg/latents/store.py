@@ -19,7 +19,7 @@ from napari_hypseg.volumes.volume import Volume, VolumeError
 
 __all__ = ["Latents", "find_latents", "open_latents"]
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 # Chunks of about 130,000 points: a second or two of mapping on a laptop, so that an interrupted
 # run loses little, and few enough files for a whole tomogram.
 _CHUNK = (32, 64, 64)
@@ -31,9 +31,9 @@ class Latents:
 
     Attributes
     ----------
-    array : zarr.Array, shape (z, y, x, d) or (z, y, x, d + 1), float32
-        Points in the Poincare ball (or R^d), one chunk at a time on disk; after them the
-        intensities, if there are any.
+    array : zarr.Array, shape (z, y, x, d + beside), float32
+        Points in the Poincare ball (or R^d), one chunk at a time on disk, and what stands beside
+        them.
     voxel_size, origin : tuple of float
         Of the points' lattice, along (z, y, x), in angstrom: with a stride the voxel size is that
         many times the volume's.
@@ -43,8 +43,9 @@ class Latents:
         "hyperbolic" or "euclidean".
     curvature : float
         The ball has curvature ``-curvature``.
-    has_intensity : bool
-        Whether the last channel is the voxels' own intensity, in units of tangent vectors.
+    beside : int
+        Channels after the points, in lengths of tangent vectors: none, the voxels' own intensity,
+        or that and the d + 4 of their texture.
     """
 
     array: zarr.Array[Any]
@@ -53,7 +54,7 @@ class Latents:
     name: str
     geometry: str
     curvature: float
-    has_intensity: bool = False
+    beside: int = 0
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -64,7 +65,7 @@ class Latents:
     @property
     def dim(self) -> int:
         """Dimension d of the latent space."""
-        return int(self.array.shape[3]) - self.has_intensity
+        return int(self.array.shape[3]) - self.beside
 
     def read(self, box: tuple[slice, ...] = ()) -> npt.NDArray[np.float32]:
         """Points of a box, shape (z, y, x, d); NaN where none has been mapped yet.
@@ -75,10 +76,10 @@ class Latents:
             If the store is damaged or has gone.
         """
         channels = self.read_channels(box)
-        return np.ascontiguousarray(channels[..., :-1]) if self.has_intensity else channels
+        return np.ascontiguousarray(channels[..., : self.dim])
 
     def read_channels(self, box: tuple[slice, ...] = ()) -> npt.NDArray[np.float32]:
-        """Points of a box and the intensities after them, if there are any.
+        """Points of a box and what stands beside them, shape (z, y, x, d + beside).
 
         Raises
         ------
@@ -141,11 +142,11 @@ def open_latents(
     path : path or None
         A folder; None keeps the store in memory.
     shape : tuple of int
-        (z, y, x, d).
+        (z, y, x, d + beside).
     attributes : dict
         What the latents are: fingerprints of volume and model, the volume's normalisation and
-        noise, box, stride, voxel size, origin, name, geometry, curvature. A store with other
-        attributes is replaced.
+        noise, box, stride, voxel size, origin, name, geometry, curvature, how many channels stand
+        beside the points if any do. A store with other attributes is replaced.
 
     Raises
     ------
@@ -211,5 +212,5 @@ def _latents(array: zarr.Array[Any], attributes: dict[str, Any]) -> Latents:
         attributes["name"],
         attributes["geometry"],
         attributes["curvature"],
-        attributes.get("intensity") is not None,
+        attributes.get("beside", 0),
     )

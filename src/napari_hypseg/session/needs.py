@@ -1,36 +1,41 @@
-"""What mapping all voxels of a volume will need, before it is begun: disk and memory."""
+"""What mapping and clustering a volume will need, before it is begun: disk and memory."""
 
 from __future__ import annotations
 
 import math
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from napari_hypseg.volumes.limits import free_disk, free_memory, in_words
+from napari_hypseg.volumes.volume import Box
+
 __all__ = ["Needs", "needs_of"]
 
-# Bytes: the program itself, and for each voxel the labels, the layer and the pass at hand.
+# Bytes of memory: the program itself, and for each voxel the labels, the layer and the pass at
+# hand.
 _PROGRAM, _EACH = 1e9, 12.0
-# Latents, smoothed latents and those of the coarser passes (1/8 + 1/64 + 1/512), uncompressed.
-_COPIES = 2.15
+# Points of a mapping and of its coarser passes (1/8 + 1/64 + 1/512), for each point.
+_PASSES = 1.15
+# Bytes of disk for each point: labels at eleven granularities, compressed or few, and leaves.
+_LABELS = 12.0
 
 
 @dataclass(frozen=True)
 class Needs:
-    """Bytes that a mapping takes at most, and bytes that there are.
+    """Bytes that mapping and clustering take at most, and bytes that there are.
 
     Attributes
     ----------
     disk, memory : float
         Needed.
-    disk_free, memory_free : float or None
-        There now; None where the system does not tell.
+    disk_free, memory_free : float
+        There now; infinite where the system does not tell.
     """
 
     disk: float
     memory: float
-    disk_free: float | None
-    memory_free: float | None
+    disk_free: float
+    memory_free: float
 
     @property
     def shortage(self) -> str:
@@ -39,22 +44,23 @@ class Needs:
         Examples
         --------
         >>> Needs(2e9, 1e9, 5e8, 4e9).shortage
-        'there may be too little disk space: up to 2 GB needed, 0.5 GB free'
+        'there may be too little disk space: up to 2 GB needed, 500 MB free'
         """
-        for what, needed, free in (
-            ("disk space", self.disk, self.disk_free),
-            ("memory", self.memory, self.memory_free),
-        ):
-            if free is not None and free < needed:
-                return (
-                    f"there may be too little {what}: up to {needed / 1e9:.2g} GB needed, "
-                    f"{free / 1e9:.2g} GB free"
-                )
-        return ""
+        short = [
+            f"too little {what}: up to {in_words(needed)} needed, {in_words(free)} free"
+            for what, needed, free in (
+                ("memory", self.memory, self.memory_free),
+                ("disk space", self.disk, self.disk_free),
+            )
+            if free < needed
+        ]
+        return f"there may be {' and '.join(short)}" if short else ""
 
 
-def needs_of(shape: tuple[int, int, int], dim: int, folder: Path) -> Needs:
-    """What mapping every voxel needs.
+def needs_of(
+    shape: tuple[int, int, int], dim: int, folder: Path, *, box: Box | None = None, stride: int = 1
+) -> Needs:
+    """What mapping a volume and clustering its points need.
 
     Parameters
     ----------
@@ -63,23 +69,18 @@ def needs_of(shape: tuple[int, int, int], dim: int, folder: Path) -> Needs:
     dim : int
         Dimension of the latent space.
     folder : path
-        Where the results are kept; it need not be there yet.
+        Where the results are kept; it need not be there yet. What it holds is not needed again.
+    box, stride
+        Only this part, and only every n-th voxel along each axis.
     """
-    voxels = math.prod(shape)
-    there = next((place for place in (folder, *folder.absolute().parents) if place.exists()), None)
+    spans = [s.indices(n) for s, n in zip(box or (slice(None),) * 3, shape, strict=True)]
+    points = math.prod(max(0, -(-(stop - start) // stride)) for start, stop, _ in spans)
+    # Points, smoothed points with the intensities, for every eighth point its texture.
+    floats = _PASSES * dim + dim + 1 + (dim + 4) / 8
+    held = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
     return Needs(
-        disk=_COPIES * voxels * dim * 4,
-        memory=_PROGRAM + _EACH * voxels,
-        disk_free=None if there is None else shutil.disk_usage(there).free,
-        memory_free=_free_memory(),
+        disk=(4 * floats + _LABELS) * points,
+        memory=_PROGRAM + _EACH * points,
+        disk_free=free_disk(folder) + held,
+        memory_free=free_memory(),
     )
-
-
-def _free_memory() -> float | None:
-    """Memory that programs can have without swapping (Linux tells, others don't as simply)."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return None
-    found = [line.split()[1] for line in lines if line.startswith("MemAvailable:")]
-    return 1024.0 * int(found[0]) if found else None

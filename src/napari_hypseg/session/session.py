@@ -37,10 +37,10 @@ from napari_hypseg.session.files import (
     reread_volume,
     write_session,
 )
+from napari_hypseg.session.needs import Needs, needs_of
 from napari_hypseg.training import is_trained_so, model_so_far, train_job
 from napari_hypseg.volumes import Box, Volume, VolumeError, write_labels
 from napari_hypseg.volumes.atomic import locked, remove, replacing
-from napari_hypseg.volumes.limits import free_disk, free_memory, in_words
 
 __all__ = ["FORMATS", "Session"]
 
@@ -189,10 +189,8 @@ class Session:
             how = self.run["clustering"]
             if how["tree"] == "flat" and how["smoothing"]:
                 latents = find_latents(self.folder / _SMOOTHED)
-                smoothed = dict(latents.array.attrs)
-                # What the intensities were multiplied by follows from the rest.
-                beside = smoothed.pop("intensity", None)
-                if beside is None or smoothed != {**made, "smoothing": how["smoothing"]}:
+                wanted = {**made, "smoothing": how["smoothing"], "beside": latents.beside}
+                if dict(latents.array.attrs) != wanted:
                     return
             self.clustering = open_clustering(
                 self._clusters_path(how["tree"]), latents, self._belongs(how)
@@ -321,35 +319,10 @@ class Session:
         self.save()
         return latents
 
-    def shortage(self, *, box: Box | None = None, stride: int = 1) -> str:
-        """What this machine has too little of for mapping and clustering; empty if nothing.
-
-        An estimate: 0.6 GB and 32 bytes of memory a point, as measured on 0.9 and 4.1 million
-        points; on the disk two stores of latent points, one with the intensities, packed to
-        9/10, and 12 bytes of labels.
-
-        Parameters
-        ----------
-        box, stride
-            As for `map_job`.
-        """
-        spans = [
-            s.indices(n)[:2]
-            for s, n in zip(box or (slice(None),) * 3, self.volume.shape, strict=True)
-        ]
-        points = math.prod(max(0, -(-(stop - start) // stride)) for start, stop in spans)
+    def needs(self, *, box: Box | None = None, stride: int = 1) -> Needs:
+        """What mapping and clustering will need, and what there is; arguments as for `map_job`."""
         dim = 2 if self.model is None else self.model.config.latent_dim
-        held = sum(p.stat().st_size for p in self.folder.rglob("*") if p.is_file())
-        memory, disk = 6e8 + 32 * points, (0.9 * 4 * (2 * dim + 1) + 12) * points
-        found = [
-            f"about {in_words(needed)} of {what} will be needed, {in_words(free)} are free"
-            for what, needed, free in (
-                ("memory", memory, free_memory()),
-                ("disk", disk, free_disk(self.folder) + held),
-            )
-            if needed > free
-        ]
-        return f"{'; '.join(found)}: take a part or a larger stride" if found else ""
+        return needs_of(self.volume.shape, dim, self.folder, box=box, stride=stride)
 
     def _store(self, stride: int) -> Path:
         return self.folder / f"latents{'' if stride == 1 else f'_stride{stride}'}.zarr"

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from napari_hypseg.volumes import Box
+from napari_hypseg.volumes.limits import in_words
 from napari_hypseg.widgets.parts import Step, allow, button
 from napari_hypseg.widgets.runner import JobRunner, time_left
 from napari_hypseg.widgets.state import State
@@ -99,21 +100,14 @@ class MapStep(Step):
 
     def _needs(self, time: str) -> str:
         """What all voxels will take, and a warning where there is too little of it."""
-        from napari_hypseg.session.needs import needs_of
-
         session = self._state.session
         assert session is not None  # noqa: S101
-        assert session.model is not None  # noqa: S101
-        shape = session.volume.shape
-        needs = needs_of(shape, session.model.config.latent_dim, session.folder)
-        shortage = f". ⚠ {needs.shortage.capitalize()}" if needs.shortage else ""
-        return (
-            f"All {math.prod(shape):,} voxels take up to {time}{_size(needs.disk)} of disk and "
-            f"{_size(needs.memory)} of memory{shortage}"
+        needs = session.needs()
+        voxels = math.prod(session.volume.shape)
+        # No line ends within a size.
+        disk, memory = (
+            in_words(b).replace(" ", "\N{NO-BREAK SPACE}") for b in (needs.disk, needs.memory)
         )
-
-
-def _size(count: float) -> str:
-    # No line ends within a size.
-    text = f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{max(1, round(count / 1e6))} MB"
-    return text.replace(" ", "\N{NO-BREAK SPACE}")
+        shortage = f". ⚠ T{needs.shortage[1:]}" if needs.shortage else ""
+        take = f"{time}{disk} of disk and {memory} of memory"
+        return f"All {voxels:,} voxels take up to {take}{shortage}"

@@ -1,0 +1,74 @@
+"""Texture: what is left of it around a voxel when smoothing has taken it away."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import gaussian_filter
+
+__all__ = ["doubled", "texture"]
+
+Floats = npt.NDArray[np.float32]
+
+# Standard deviation of the window, in voxels.
+_WINDOW = 2.5
+
+
+def texture(residue: Floats) -> Floats:
+    """How strong a residue is in a Gaussian window, and how it goes on along each axis.
+
+    Two things of the same mean differ in it if one is rougher, or finer, or has a grain. It
+    changes slowly, so that every second voxel is enough, at an eighth of the cost.
+
+    Parameters
+    ----------
+    residue : array, shape (z, y, x, c), float32
+        A field less its smoothed form; changed in place.
+
+    Returns
+    -------
+    array, shape (ceil(z / 2), ceil(y / 2), ceil(x / 2), c + 3), float32
+        The root mean square of each channel; then, of the last channel, the mean product with the
+        next voxel along z, y and x, divided by the root mean square: all in the residue's unit.
+
+    References
+    ----------
+    Laws, "Textured image segmentation", University of Southern California, 1980: texture energy,
+    the local strength of what filters leave. Haralick, "Statistical and structural approaches to
+    texture", Proc. IEEE 67, 1979: autocorrelation as a measure of a texture's grain.
+    """
+    last = residue[..., -1]
+    products = [_halved(last * _next(last, axis)) for axis in range(3)]
+    squares = _halved(np.square(residue, out=residue))
+    means: Floats = np.concatenate([squares, np.stack(products, -1)], -1)
+    means = gaussian_filter(means, _WINDOW / 2, axes=(0, 1, 2))
+    c = residue.shape[-1]
+    strength = np.sqrt(means[..., :c], out=means[..., :c])[..., -1:]
+    np.divide(means[..., c:], strength, out=means[..., c:], where=strength > 0)
+    return means
+
+
+def _next(values: Floats, axis: int) -> Floats:
+    """The next voxel's value; the last voxel's own at the end."""
+    n = values.shape[axis]
+    following: Floats = values.take(np.minimum(np.arange(1, n + 1), n - 1), axis)
+    return following
+
+
+def _halved(field: Floats) -> Floats:
+    """Means of two by two by two voxels; at the end of an odd axis one stands for two."""
+    for axis in range(3):
+        n = field.shape[axis]
+        starts = np.arange(0, n, 2)
+        count = np.minimum(2, n - starts).astype(np.float32)
+        field = np.add.reduceat(field, starts, axis)
+        field /= np.expand_dims(count, [a for a in range(field.ndim) if a != axis])
+    return field
+
+
+def doubled(coarse: Floats, shape: tuple[int, int, int]) -> Floats:
+    """Each voxel of a coarse field eight times; edges stay sharp, shape (z, y, x, c)."""
+    for axis in range(3):
+        coarse = coarse.repeat(2, axis)
+    z, y, x = shape
+    return coarse[:z, :y, :x]
