@@ -82,7 +82,7 @@ def run(quick: bool) -> list[Row]:
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory(dir=".") as place:
+    with tempfile.TemporaryDirectory() as place:
         found = segment(Path(place), tuple(map(int, sys.argv[1:4])))
         print({**found["seconds"], "peak memory, GB": found["peak_memory_gb"]}, flush=True)
         print("first labels after", round(first_labels(Path(place)), 1), "s")

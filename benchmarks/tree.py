@@ -19,8 +19,6 @@ from scipy.ndimage import uniform_filter
 
 from benchmarks.growth import made_up
 from napari_hypseg.clustering import cluster_job
-from napari_hypseg.clustering.regions import _UNITS
-from napari_hypseg.jobs import Progress
 from napari_hypseg.latents import find_latents
 from napari_hypseg.latents.embed import read_padded
 from napari_hypseg.latents.store import open_latents
@@ -59,12 +57,6 @@ def make(folder: Path, shape: tuple[int, ...]) -> None:
         latents.array[start:stop] = np.stack([0.5 * np.tanh(mean), 0.5 * np.tanh(spread)], -1)
 
 
-def stage(progress: Progress) -> str:
-    """The stage's name, or what it does once all tiles are merged."""
-    merged = progress.stage == "merging voxels" and progress.done >= progress.total - _UNITS
-    return "merging supervoxels" if merged else progress.stage
-
-
 def clocks() -> np.ndarray:
     """Seconds on the wall and of the processor."""
     return np.array([time.perf_counter(), time.process_time()])
@@ -76,7 +68,7 @@ def show(name: str, seconds: np.ndarray) -> None:
 
 def main() -> None:
     shape = tuple(map(int, sys.argv[1:4]))
-    with tempfile.TemporaryDirectory(dir=".") as place:
+    with tempfile.TemporaryDirectory() as place:
         # In a process of its own: its memory does not count.
         maker = multiprocessing.get_context("spawn").Process(target=make, args=(Path(place), shape))
         maker.start()
@@ -86,7 +78,7 @@ def main() -> None:
         seconds: dict[str, np.ndarray] = {}
         name, began = "opening", clocks()
         for progress in cluster_job(latents, volume, store=Path(place, "smooth.zarr")):
-            now, following = clocks(), stage(progress)
+            now, following = clocks(), progress.stage
             seconds[name] = seconds.get(name, 0) + now - began
             if following != name:
                 show(name, seconds[name])

@@ -143,10 +143,15 @@ def test_reports_without_falling_back(monkeypatch):
     reports = []
     job = regions_job(points.shape[:3], lambda box: points[box].copy(), leaves=9, curved=0)
     finish(job, reports.append)
-    done = [p.done for p in reports]
-    assert done == sorted(done)
-    assert reports[-1].done == reports[-1].total
-    assert len({p.total for p in reports}) == 1
+    stages = [p.stage for p in reports]
+    assert list(dict.fromkeys(stages)) == ["merging voxels", "merging regions", "labelling voxels"]
+    assert stages == sorted(stages, key=stages.index)
+    for stage in set(stages):
+        mine = [p for p in reports if p.stage == stage]
+        assert [p.done for p in mine] == sorted(p.done for p in mine)
+        assert len({p.total for p in mine}) == 1
+    voxels = [p for p in reports if p.stage == "merging voxels"]
+    assert voxels[-1].done == voxels[-1].total
 
 
 def test_tiles_merge_in_any_order(monkeypatch):

@@ -81,7 +81,7 @@ def merge_leaves_job(regions: Regions, contacts: Counts, *, curved: int) -> Job[
     names = np.arange(n, dtype=np.int32)
     all_pairs, all_heights = np.empty((n - 1, 2), np.int32), np.empty(n - 1)
     for made in range(n - 1):
-        yield Progress("merging regions", made, n - 1)
+        yield Progress("merging the last regions", made, n - 1)
         edges = np.argwhere(np.triu(contacts)).astype(np.int32)
         costs = merge_costs(points, weights, edges, curved)
         area = contacts[edges[:, 0], edges[:, 1]]

@@ -95,10 +95,10 @@ def regions_job(
         Their means, sizes and contacts.
     """
     tiles = _tiles(shape)
-    fractions = np.zeros(len(tiles) + 1)
+    fractions = np.zeros(len(tiles))
 
     def progress() -> Progress:
-        total = _UNITS * len(fractions)
+        total = _UNITS * len(tiles)
         return Progress("merging voxels", int(_UNITS * fractions.sum()), total)
 
     supervoxel = max(_SUPERVOXEL, math.prod(shape) // _MOST_SUPERVOXELS)
@@ -140,20 +140,13 @@ def regions_job(
     packed, count = graph.labels, graph.count
     job = merge_regions_job(graph.regions(), leaves, curved=curved)
     del graph
-    while True:
-        try:
-            fractions[-1] = next(job).fraction
-        except StopIteration as end:
-            regions, merges, names = end.value
-            break
-        yield progress()
+    regions, merges, names = yield from job
     owners = _owners(count, merges.pairs, names).astype(np.uint8)
     labels = np.empty(shape, np.uint8)
-    fractions[:] = 1.0
-    for box, (start, squeezed) in zip(tiles, packed, strict=True):
+    for index, (box, (start, squeezed)) in enumerate(zip(tiles, packed, strict=True)):
+        yield Progress("labelling voxels", index, len(tiles))
         local = np.frombuffer(zlib.decompress(squeezed), np.uint32)
         labels[box] = owners[start:][local].reshape(labels[box].shape)
-        yield progress()
     return labels, regions
 
 
