@@ -235,23 +235,29 @@ def test_refuses_what_it_does_not_know(latents_of):
         cluster(latents, smoothing=-1)
 
 
-@pytest.mark.parametrize("smoothing", [0.0, 1.0])
-def test_intensities_tell_apart_what_patches_cannot(smoothing):
-    # A thin sheet: for the points, everything is alike but noise.
-    rng = np.random.default_rng(0)
-    array = 0.2 * rng.normal(size=(16, 18, 20))
-    array[:, :, 9:11] += 3
+def _beside(array):
+    """A volume and points that are alike but for noise."""
     volume = Volume(array.astype(np.float32), (10.0, 10.0, 10.0))
+    rng = np.random.default_rng(1)
     points = exp0(torch.from_numpy(0.1 * rng.normal(size=(*volume.shape, 2)))).numpy()
     normalization = fit_normalization(volume)
     attributes = {
-        "voxel_size": [10.0] * 3, "origin": [0.0] * 3, "name": "sheet", "geometry": "hyperbolic",
+        "voxel_size": [10.0] * 3, "origin": [0.0] * 3, "name": "made", "geometry": "hyperbolic",
         "curvature": 1.0, "volume": volume.fingerprint(), "box": [[0, n] for n in volume.shape],
         "stride": 1, "normalization": normalization.to_dict(),
         "noise": fit_noise(volume, normalization),
     }  # fmt: skip
     latents = open_latents(None, (*volume.shape, 2), attributes)
     latents.array[:] = points
+    return volume, latents
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 1.0])
+def test_intensities_tell_apart_what_patches_cannot(smoothing):
+    # A thin sheet: for the points, everything is alike but noise.
+    array = 0.2 * np.random.default_rng(0).normal(size=(16, 18, 20))
+    array[:, :, 9:11] += 3
+    volume, latents = _beside(array)
     truth = (array > 1.5).ravel()
 
     def best(clusters):
@@ -260,3 +266,15 @@ def test_intensities_tell_apart_what_patches_cannot(smoothing):
 
     assert best(cluster(latents, volume, smoothing=smoothing)) > 0.95
     assert best(cluster(latents, smoothing=smoothing)) < 0.3
+
+
+@pytest.mark.parametrize("twin", [False, True])
+def test_texture_tells_apart_what_is_alike_in_the_mean(twin):
+    # Waves everywhere, in one half along z and in the other, unless it is the twin's, along y.
+    z, y, x = np.ogrid[:28, :30, :40]
+    along_z, along_y = (np.sin(2 * np.pi * a / 3.5) for a in (z, y))
+    noise = np.random.default_rng(0).normal(size=(28, 30, 40))
+    array = np.where(x < 20, along_z, along_z if twin else along_y) + 0.5 * noise
+    labels = cluster(*_beside(array)[::-1]).labels(2)
+    score = adjusted_rand_score(np.broadcast_to(x < 20, array.shape).ravel(), labels.ravel())
+    assert score < 0.2 if twin else score > 0.8

@@ -21,9 +21,10 @@ __all__ = ["Intensity", "intensity_job"]
 _MOST = 3.0
 # Signal to noise from which on a voxel's own intensity tells more than the patch around it.
 _CLEAR = 1.5
-# What texture is multiplied by, up to that ratio, and from which ratio on it counts for nothing.
+# What texture is multiplied by, at most; and the ratios at which it begins to
+# count, counts in full, and counts no more.
 _TEXTURE = 16.0
-_PLAIN = 2.25
+_FROM, _FULL, _UNTIL = 0.75, 1.0, 2.25
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,8 @@ class Intensity:
     ratio : float
         Signal to noise: as many times the unit as the normalised intensities are multiplied by.
     texture : float
-        What the texture of both (see `texture`) is multiplied by; 0 in a clear volume.
+        What the intensities' texture (see `texture`) is multiplied by; 0 in a clear volume and in
+        one that is mostly noise.
     """
 
     volume: Volume
@@ -75,9 +77,10 @@ def intensity_job(volume: Volume, latents: Latents) -> Job[Intensity]:
     volume, of a ratio above 1.5, less: 1.5 divided by the ratio. So where there is little but
     noise the patches decide, and in a clear volume the voxels.
 
-    What smoothing takes away of points and intensities is noise, but also texture, which tells
-    things apart that are alike in the mean. In a clear volume it is mostly what smoothing did to
-    edges: its weight falls from 16 at a ratio of 1.5 to 0 at 2.25.
+    What smoothing takes away of the intensities is noise, but also texture, which tells things
+    apart that are alike in the mean. In a clear volume it is mostly what smoothing did to edges,
+    in a very noisy one it is noise: its weight is 16 from a ratio of 1 to one of 1.5, and falls to
+    0 at 0.75 and at 2.25.
 
     Parameters
     ----------
@@ -100,6 +103,7 @@ def intensity_job(volume: Volume, latents: Latents) -> Job[Intensity]:
     signal = math.sqrt(1 - noise**2)
     ratio = signal / noise if signal < _MOST * noise else _MOST
     unit = (yield from spread_job(latents)) * max(1.0, ratio / _CLEAR)
-    texture = _TEXTURE * min(1.0, max(0.0, (_PLAIN - ratio) / (_PLAIN - _CLEAR)))
+    rises, falls = (ratio - _FROM) / (_FULL - _FROM), (_UNTIL - ratio) / (_UNTIL - _CLEAR)
+    texture = _TEXTURE * max(0.0, min(1.0, rises, falls))
     z, y, x = (start for start, _ in made["box"])
     return Intensity(volume, normalization, (z, y, x), int(made["stride"]), unit, ratio, texture)

@@ -47,8 +47,8 @@ def smooth_job(
     The points' tangent vectors at the centre (their logarithms) are divided by their standard
     deviation, so that a weight means the same for every model, denoised, and mapped back. The
     intensities beside them are denoised with them, all in the intensities' unit: an edge of one is
-    an edge of both. Unless the volume is clear, the texture that this takes away of
-    them follows (see `texture`), denoised in turn.
+    an edge of both. Where noise and signal are about as strong, the texture that this
+    takes away of the intensities follows (see `texture`), denoised in turn.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def smooth_job(
     d = latents.dim
     channels = d + (intensity is not None)
     weighed = np.float32(intensity.texture if intensity else 0)
-    beside = channels - d + (channels + 3 if weighed else 0)
+    beside = channels - d + (4 if weighed else 0)
     shape = (*latents.shape, d + beside)
     out = open_latents(store, shape, {**attributes, "beside": beside})
     boxes = _tiles(latents.shape)
@@ -107,8 +107,7 @@ def smooth_job(
         turn = index + (1 - _TEXTURE_SHARE if weighed else 1)
         smooth = yield from _denoise_job(field, weight, index, turn, total)
         if weighed:
-            field -= smooth
-            rough = texture(field)
+            rough = texture(np.ascontiguousarray(field[..., d] - smooth[..., d]))
             rough = yield from _denoise_job(rough, _TEXTURE_WEIGHT, turn, index + 1, total)
         del field
         for piece in _pieces(out, box):
