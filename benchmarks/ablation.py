@@ -29,7 +29,7 @@ ROWS = (
 def main() -> None:
     """Print a Markdown table for each kind of cell."""
     seeds = SCORED[:4] if "--quick" in sys.argv else SCORED
-    for kind in ("regular", "irregular"):
+    for kind in ("regular", "irregular", "texture"):
         model = train([make_toy(kind, seed=s).volume for s in LEARNED], steps=STEPS)
         cells = [make_toy(kind, seed=s) for s in seeds]
         mapped = [(cell, embed(model, cell.volume)) for cell in cells]
