@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Choices", "find_choices", "load_torch"]
 
+# Seconds that a thread may run while others wait.
+_TURN = 0.0005
+
 
 @dataclass(frozen=True)
 class Choices:
@@ -62,13 +65,16 @@ def find_choices() -> Choices:
 
     Python looks for garbage among all that is loaded again and again, a fifth of a second each
     time, and nothing else can run then. So it does not meanwhile; nor later among what is there
-    at the end, until somebody calls `gc.unfreeze`.
+    at the end, until somebody calls `gc.unfreeze`. And the window waits for its turn each time
+    that Qt has let others run: turns are short meanwhile.
     """
-    collects = gc.isenabled()
+    collects, turn = gc.isenabled(), sys.getswitchinterval()
     gc.disable()
+    sys.setswitchinterval(_TURN)
     try:
         return _find_choices()
     finally:
+        sys.setswitchinterval(turn)
         gc.freeze()
         if collects:
             gc.enable()
