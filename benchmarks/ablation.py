@@ -22,7 +22,7 @@ ROWS = (
     ("points alone, not smoothed", False, 0.0),
     ("points alone", False, 1.0),
     ("points and intensities, not smoothed", True, 0.0),
-    ("points and intensities: the default", True, 1.0),
+    ("points and intensities, and texture: the default", True, 1.0),
 )
 
 
