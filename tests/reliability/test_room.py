@@ -30,7 +30,7 @@ def vast(tmp_path, monkeypatch) -> Session:
 
 def test_shortage_is_told_with_both_numbers(vast, count):
     said = vast.needs().shortage
-    assert "too little memory: up to 97 GB needed, 16 GB free" in said
+    assert "too little memory: up to 98 GB needed, 16 GB free" in said
     assert "too little disk space: up to 282 GB needed, 100 GB free" in said
     assert "\n" not in said
     # An eighth of the points along each axis, or a part, is little enough.
