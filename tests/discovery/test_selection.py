@@ -50,11 +50,20 @@ def test_every_point_knows_its_voxel(latents, cloud):
 
 
 @pytest.mark.parametrize("length", [0.0, 0.3, 0.9])
-def test_the_nearest_are_those_of_the_distance(latents, cloud, length):
+@pytest.mark.parametrize("block", [20, 200, 1 << 15])
+def test_the_nearest_are_those_of_the_distance(latents, cloud, length, block, monkeypatch):
+    monkeypatch.setattr(module, "_BLOCK", block)
     point = np.full(latents.dim, length / np.sqrt(latents.dim))
     found = np.ravel_multi_index(cloud.positions(cloud.nearest(point, 20)).T, SHAPE)
     expected = distances(latents, point)
     np.testing.assert_allclose(expected[found], np.sort(expected)[:20], rtol=1e-4)
+
+
+def test_the_first_points_may_be_far_nearer_than_the_others(monkeypatch):
+    monkeypatch.setattr(module, "_BLOCK", 10)
+    score = np.concatenate([np.zeros(10), np.arange(1, 91)]).astype(np.float32)
+    assert set(range(20)) <= set(module._lowest(score, 40).tolist())
+    assert len(module._lowest(score[::-1], 40)) < 100
 
 
 def test_the_density_counts_every_point_where_it_lies(cloud):

@@ -130,6 +130,9 @@ def test_mean_and_deviation_are_those_of_the_seeds(tmp_path):
     assert row["scores"]["level 1"]["dice"]["mean"] == pytest.approx(0.45)
     assert row["scores"]["level 1"]["dice"]["sd"] == pytest.approx(0.3 / np.sqrt(2))
     assert row["scores"]["level 1"]["h"] == {"mean": None, "sd": None}
+    # A third seed that has only one of the volumes so far, the easier one.
+    (again,) = summarise([*cells, cell(2, "b", 0.9)], ["m"])
+    assert again == row
     assert read_cells(tmp_path) == []
 
 

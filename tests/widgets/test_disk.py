@@ -170,10 +170,21 @@ def test_a_click_on_a_voxel_shows_its_point(viewer, disk, result):
     assert f"{disk.state.selection.distance:.2f}" in disk.text.text()
 
 
-def test_a_click_outside_the_disk_picks_nothing(disk):
+@pytest.mark.parametrize("how", ["click", "Escape"])
+def test_nothing_is_picked_any_more(viewer, disk, result, qtbot, how):
     disk.scene.show_whole()
-    click(disk, shifted(disk.scene.position_of((0.0, 0.0)), -149, -149))
+    click(disk, disk.scene.position_of(result.latents.read((4, 5, 6))))
+    # An Escape while a lasso is wanted means the lasso.
+    disk.lasso.click()
+    key(qtbot, disk, "Escape")
+    assert disk.state.selection.voxel == (4, 5, 6)
+    if how == "click":
+        click(disk, shifted(disk.scene.position_of((0.0, 0.0)), -149, -149))
+    else:
+        key(qtbot, disk, "Escape")
     assert disk.state.selection.point is None
+    assert not any(isinstance(layer, Points) for layer in viewer.layers)
+    assert "Picked" not in disk.text.text()
 
 
 # -- where one looks

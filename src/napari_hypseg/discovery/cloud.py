@@ -24,6 +24,8 @@ STEPS = 1 << 16
 
 # Points kept at most, all of which are compared at each pick; of more voxels a random sample.
 _MOST = 1 << 21
+# Points whose scores are computed together: they stay in the processor's cache.
+_BLOCK = 1 << 15
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +99,8 @@ class Cloud:
         """
         score = _scores(self.points, point, self._gaps)
         count = min(count, len(score))
-        found = np.argpartition(score, count - 1)[:count]
+        found = _lowest(score, 2 * count)
+        found = found[np.argpartition(score[found], count - 1)[:count]]
         ordered: npt.NDArray[np.int64] = found[np.argsort(score[found], kind="stable")]
         return ordered
 
@@ -133,11 +136,27 @@ def _scores(
 ) -> npt.NDArray[np.float32]:
     """What grows with the distance of each point to one."""
     score = np.zeros(len(points), np.float32)
-    for axis, value in enumerate(np.asarray(target, np.float32)):
-        score += np.square(points[:, axis] - value)
-    if gaps is not None:
-        score /= gaps
+    for start in range(0, len(points), _BLOCK):
+        here = slice(start, start + _BLOCK)
+        for axis, value in enumerate(np.asarray(target, np.float32)):
+            score[here] += np.square(points[here, axis] - value)
+        if gaps is not None:
+            score[here] /= gaps[here]
     return score
+
+
+def _lowest(score: npt.NDArray[np.float32], about: int) -> npt.NDArray[np.int64]:
+    """Indices of the lowest scores, in random order: about so many, half of them for certain.
+
+    The first scores tell how low that is: it saves most of the time of sorting them all.
+    """
+    first = score[:_BLOCK]
+    rank = about * len(first) // len(score)
+    if rank < len(first):
+        lowest = np.flatnonzero(score <= np.partition(first, rank)[rank])
+        if len(lowest) >= about // 2:
+            return lowest
+    return np.arange(len(score))
 
 
 def _packed(places: npt.NDArray[np.floating]) -> npt.NDArray[np.uint32]:

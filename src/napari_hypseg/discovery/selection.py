@@ -22,8 +22,8 @@ _SHARE, _FEWEST, _MOST = 0.002, 200, 5000
 class Selection:
     """What is picked, on the disk or in the volume.
 
-    Views call `pick_point` or `pick_voxel` when a person clicks, and draw what is picked when
-    ``changed`` says so. They never pick in answer to ``changed``: so nothing goes in circles.
+    Views call `pick_point`, `pick_voxel` or `clear` when a person clicks, and draw what is picked
+    when ``changed`` says so. They never pick in answer to ``changed``: so nothing goes in circles.
 
     Attributes
     ----------
@@ -68,6 +68,10 @@ class Selection:
     def reset(self, cloud: Cloud | None) -> None:
         """Take other latent points; what was picked among the old ones is forgotten."""
         self._cloud = cloud
+        self.clear()
+
+    def clear(self) -> None:
+        """Pick nothing any more."""
         self._forget()
         self.changed.emit()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,8 @@ def summarise(cells: Sequence[Cell], order: Iterable[str]) -> list[Row]:
     """One row for each mode and method.
 
     Each score is averaged over the volumes of a seed first; ``mean`` and ``sd`` are those of the
-    seeds, as in the papers ("four independent runs"); ``sd`` is None with one seed only.
+    seeds, as in the papers ("four independent runs"); ``sd`` is None with one seed only. A seed
+    that has scored fewer volumes than another does not count: its mean is of other data.
     """
     rows = []
     for mode in MODES:
@@ -65,7 +67,10 @@ def summarise(cells: Sequence[Cell], order: Iterable[str]) -> list[Row]:
             if not mine:
                 continue
             good = [c for c in mine if "scores" in c]
-            seeds = sorted({c["seed"] for c in good})
+            scored = Counter(c["seed"] for c in good)
+            most = max(scored.values(), default=0)
+            seeds = sorted(seed for seed in scored if scored[seed] == most)
+            good = [c for c in good if c["seed"] in seeds]
             row: Row = {
                 "mode": mode,
                 "method": name,

@@ -62,7 +62,8 @@ _KEY = (
     "rings: distance to the {middle}, the rim is infinitely far"
 )
 _HELP = (
-    "Click: light up the nearest voxels\nDrag or arrow keys: move\nWheel, + or −: zoom\n"
+    "Click: light up the nearest voxels; beside the disk, or Escape: none\n"
+    "Drag or arrow keys: move\nWheel, + or −: zoom\n"
     "Right or middle drag: shift the drawing\nDouble click or R: back to the centre\n"
     "Ctrl+drag or L: lasso"
 )
@@ -92,6 +93,7 @@ class DiskDock(QWidget):
         self._lay_out()
         self.mouse = DiskMouse(self.scene, self)
         self.mouse.picked.connect(self._on_picked)
+        self.mouse.cleared.connect(self.state.selection.clear)
         self.mouse.hovered.connect(self.glance.look)
         self.mouse.drawn.connect(self._on_lasso)
         self.mouse.lasso_changed.connect(self.lasso.setChecked)

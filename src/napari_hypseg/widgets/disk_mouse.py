@@ -25,6 +25,8 @@ class DiskMouse(QObject):
     ----------
     picked : Signal of (float, float)
         The place on the disk that was clicked.
+    cleared : Signal
+        A click beside the disk, or Escape while nothing is drawn.
     hovered : Signal of (float, float)
         The place under the mouse while no button is pressed.
     drawn : Signal of list of (float, float)
@@ -34,6 +36,7 @@ class DiskMouse(QObject):
     """
 
     picked = Signal(object)
+    cleared = Signal()
     hovered = Signal(object)
     drawn = Signal(object)
     lasso_changed = Signal(bool)
@@ -109,7 +112,11 @@ class DiskMouse(QObject):
                 self._scene.draw_lasso([])
         elif event.button == 1 and pressed is not None:
             place = self._scene.place_at(event.pos)
-            if place is not None and np.abs(event.pos - pressed).max() <= _STILL:
+            if np.abs(event.pos - pressed).max() > _STILL:
+                return
+            if place is None:
+                self.cleared.emit()
+            else:
                 self.picked.emit(place)
 
     def _on_wheel(self, event: Any) -> None:
@@ -127,9 +134,11 @@ class DiskMouse(QObject):
             self._scene.show_whole()
         elif key == "L":
             self.use_lasso(not self._is_lasso)
-        elif key == "Escape":
+        elif key == "Escape" and (self._is_lasso or self._outline is not None):
             self._outline = None
             self._scene.draw_lasso([])
             self.use_lasso(False)
+        elif key == "Escape":
+            self.cleared.emit()
         elif event.text in ("+", "-"):
             self._scene.zoom(_NOTCH if event.text == "+" else 1 / _NOTCH, middle)

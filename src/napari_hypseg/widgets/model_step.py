@@ -104,6 +104,8 @@ class ModelStep(Step):
 
     def _on_choices(self, choices: Choices) -> None:
         if self._has_left:
+            # Frozen after `leave`.
+            gc.unfreeze()
             return
         self._choices = choices
         preset = self.form["preset"]
@@ -139,6 +141,11 @@ class ModelStep(Step):
         self.form["also"].choices = [(layer.name, layer) for layer in others]
         self.form["also"].value = [layer for layer in chosen if layer in others]
         self.form["also"].native.setEnabled(bool(others))
+
+    def forget(self) -> None:
+        """Drop what belongs to another volume."""
+        self._voxels = self._opened = None
+        self.clear()
 
     def clear(self) -> None:
         """Show nothing of an earlier training."""

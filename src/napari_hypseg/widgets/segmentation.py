@@ -127,7 +127,7 @@ class SegmentationDock(QWidget):
         self.runner.supersede()
         self.state.session = None
         self.state.show(None)
-        self.model.clear()
+        self.model.forget()
 
     def discover(self, stride: int | None, box: Box | None = None) -> None:
         """Map the voxels at a stride, or only cluster them (None), and show the result."""
