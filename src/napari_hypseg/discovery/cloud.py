@@ -146,9 +146,9 @@ def _scores(
 
 
 def _lowest(score: npt.NDArray[np.float32], about: int) -> npt.NDArray[np.int64]:
-    """Indices of the lowest scores, in random order: about so many, half of them for certain.
+    """Indices of about so many of the lowest scores; the lower half of them for certain.
 
-    The first scores tell how low that is: it saves most of the time of sorting them all.
+    Scores come in random order: the first tell how low that is, and most need not be sorted.
     """
     first = score[:_BLOCK]
     rank = about * len(first) // len(score)
