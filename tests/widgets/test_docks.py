@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -168,9 +170,12 @@ def test_what_a_folder_holds_is_shown_again(qtbot, viewer, dock, toy):
     click(qtbot, dock.map.all)
     idle(qtbot, dock)
     labels = dock.state.result.clustering.labels(5)
-    folder = dock.volume.form["folder"].value
+    folder, before = dock.volume.form["folder"].value, weakref.ref(dock.state.session)
     fill(dock, "folder", folder + "_other")
     assert dock.state.session is None
+    gc.collect()
+    # Nor does anything else keep it, with all that it has in memory.
+    assert before() is None
     fill(dock, "folder", folder)
     qtbot.waitUntil(lambda: dock.state.result is not None)
     idle(qtbot, dock)

@@ -194,14 +194,16 @@ class JobRunner(QObject):
 
     def _on_finished(self, run: _Run) -> None:
         self._run = None
+        # Taken out: napari's worker keeps the run, and so what a volume takes in memory.
+        outcome, run.outcome = run.outcome, []
         if run.superseded:
             pass
-        elif not run.outcome:
+        elif not outcome:
             self.stopped.emit(run.title)
-        elif isinstance(run.outcome[0], _Failure):
-            self.failed.emit(run.outcome[0].sentence, run.outcome[0].details)
+        elif isinstance(outcome[0], _Failure):
+            self.failed.emit(outcome[0].sentence, outcome[0].details)
         else:
-            run.on_done(run.outcome[0])
+            run.on_done(outcome[0])
         self.changed.emit()
 
 
