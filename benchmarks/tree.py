@@ -1,28 +1,33 @@
-"""The tree of a large made-up volume from latents on disk: `python -m benchmarks.tree Z Y X`.
+"""Clusters of a made-up volume from latents on disk: `python -m benchmarks.tree Z Y X [KIND]`.
 
-Prints for each stage its seconds and those of the processor, all threads together (what counts
-where other work runs beside it), and the peak memory. The points are what an encoder could make of
-patches of 5 voxels: their mean and their standard deviation.
+KIND is ``volume`` (the default: smoothing and the tree of the volume), ``disk`` (the tree of the
+disk) or ``flat`` (k-means for each k = 2 to 30 by itself, and the labels of all 29), both without
+smoothing. Prints for each stage its seconds and those of the processor, all threads together (what
+counts where other work runs beside it), and the peak memory. The points are what an encoder could
+make of patches of 5 voxels: their mean and their standard deviation.
 """
 
 from __future__ import annotations
 
+import argparse
 import multiprocessing
 import resource
-import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from scipy.ndimage import uniform_filter
 
 from benchmarks.growth import made_up
 from napari_hypseg.clustering import cluster_job
-from napari_hypseg.latents import find_latents
+from napari_hypseg.clustering.cluster import Kind
+from napari_hypseg.jobs import Job
+from napari_hypseg.latents import Latents, find_latents
 from napari_hypseg.latents.embed import read_padded
 from napari_hypseg.latents.store import open_latents
-from napari_hypseg.volumes import read_volume
+from napari_hypseg.volumes import Volume, read_volume
 from napari_hypseg.volumes.noise import fit_noise
 from napari_hypseg.volumes.normalize import fit_normalization
 
@@ -66,8 +71,22 @@ def show(name: str, seconds: np.ndarray) -> None:
     print(f"{name}: {seconds[0]:.1f} s, {seconds[1]:.1f} s of the processor", flush=True)
 
 
+def clusters_job(kind: Kind, latents: Latents, volume: Volume, place: str) -> Job[object]:
+    """What a person waits for: the tree, or the labels of every k."""
+    if kind == "volume":
+        return (yield from cluster_job(latents, volume, store=Path(place, "smooth.zarr")))
+    clusters = yield from cluster_job(latents, tree=kind, smoothing=0)
+    if kind == "flat":
+        return (yield from clusters.labels_job(range(2, 31)))
+    return clusters
+
+
 def main() -> None:
-    shape = tuple(map(int, sys.argv[1:4]))
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.tree", description=__doc__)
+    parser.add_argument("shape", nargs=3, type=int, metavar=("Z", "Y", "X"))
+    parser.add_argument("kind", nargs="?", choices=get_args(Kind), default="volume")
+    arguments = parser.parse_args()
+    shape, kind = tuple(arguments.shape), arguments.kind
     with tempfile.TemporaryDirectory() as place:
         # In a process of its own: its memory does not count.
         maker = multiprocessing.get_context("spawn").Process(target=make, args=(Path(place), shape))
@@ -77,7 +96,7 @@ def main() -> None:
         latents = find_latents(Path(place, "latents.zarr"))
         seconds: dict[str, np.ndarray] = {}
         name, began = "opening", clocks()
-        for progress in cluster_job(latents, volume, store=Path(place, "smooth.zarr")):
+        for progress in clusters_job(kind, latents, volume, place):
             now, following = clocks(), progress.stage
             seconds[name] = seconds.get(name, 0) + now - began
             if following != name:
