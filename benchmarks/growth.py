@@ -76,6 +76,8 @@ def run(quick: bool) -> list[Row]:
         table = f"segment, {side} x {side} x {side} voxels"
         rows += [Row(table, stage, spent, "s") for stage, spent in seconds.items()]
         rows.append(Row(table, "peak memory", result["peak_memory_gb"], "GB"))
+        # The largest takes an hour or two.
+        print(f"{table}: {times[-1]:.0f} s", flush=True)
     power = np.polyfit(np.log(sizes), np.log(times), 1)[0]
     rows.append(Row("growth", "time grows with voxels to the power of", float(power), ""))
     return rows
