@@ -62,8 +62,8 @@ def test_the_nearest_are_those_of_the_distance(latents, cloud, length, block, mo
 def test_the_first_points_may_be_far_nearer_than_the_others(monkeypatch):
     monkeypatch.setattr(module, "_BLOCK", 10)
     score = np.concatenate([np.zeros(10), np.arange(1, 91)]).astype(np.float32)
-    assert set(range(20)) <= set(module._lowest(score, 40).tolist())
-    assert len(module._lowest(score[::-1], 40)) < 100
+    assert set(range(20)) <= set(module._candidates(score, 20).tolist())
+    assert len(module._candidates(score[::-1], 20)) < 100
 
 
 def test_the_density_counts_every_point_where_it_lies(cloud):

@@ -99,7 +99,7 @@ class Cloud:
         """
         score = _scores(self.points, point, self._gaps)
         count = min(count, len(score))
-        found = _lowest(score, 2 * count)
+        found = _candidates(score, count)
         found = found[np.argpartition(score[found], count - 1)[:count]]
         ordered: npt.NDArray[np.int64] = found[np.argsort(score[found], kind="stable")]
         return ordered
@@ -145,17 +145,17 @@ def _scores(
     return score
 
 
-def _lowest(score: npt.NDArray[np.float32], about: int) -> npt.NDArray[np.int64]:
-    """Indices of about so many of the lowest scores; the lower half of them for certain.
+def _candidates(score: npt.NDArray[np.float32], count: int) -> npt.NDArray[np.int64]:
+    """Indices among which are those of so many lowest scores; few others, if their order is random.
 
-    Scores come in random order: the first tell how low that is, and most need not be sorted.
+    The first scores tell how low twice as many are, so that most need not be sorted.
     """
     first = score[:_BLOCK]
-    rank = about * len(first) // len(score)
+    rank = 2 * count * len(first) // len(score)
     if rank < len(first):
-        lowest = np.flatnonzero(score <= np.partition(first, rank)[rank])
-        if len(lowest) >= about // 2:
-            return lowest
+        found = np.flatnonzero(score <= np.partition(first, rank)[rank])
+        if len(found) >= count:
+            return found
     return np.arange(len(score))
 
 
