@@ -21,8 +21,7 @@ import numpy as np
 from scipy.ndimage import uniform_filter
 
 from benchmarks.growth import made_up
-from napari_hypseg.clustering import cluster_job
-from napari_hypseg.clustering.cluster import Kind
+from napari_hypseg.clustering import Kind, cluster_job
 from napari_hypseg.jobs import Job
 from napari_hypseg.latents import Latents, find_latents
 from napari_hypseg.latents.embed import read_padded

@@ -3,6 +3,7 @@
 from napari_hypseg.clustering.cluster import (
     Clustering,
     FlatClustering,
+    Kind,
     TreeClustering,
     cluster,
     cluster_job,
@@ -15,6 +16,7 @@ __all__ = [
     "Clustering",
     "FlatClustering",
     "KMeans",
+    "Kind",
     "MergeTree",
     "TreeClustering",
     "cluster",

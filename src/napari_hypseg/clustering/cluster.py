@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -228,7 +228,7 @@ def cluster_job(
     ValueError
         If there is no such tree, the smoothing is negative, or the points are another volume's.
     """
-    if tree not in ("volume", "disk", "flat"):
+    if tree not in get_args(Kind):
         raise ValueError(f"there is no tree {tree!r}: volume, disk or flat")
     intensity = None
     # Without smoothing only the tree of the volume looks at them.

@@ -20,6 +20,7 @@ import numpy.typing as npt
 import napari_hypseg
 from napari_hypseg.clustering import (
     Clustering,
+    Kind,
     TreeClustering,
     cluster_job,
     open_clustering,
@@ -46,7 +47,6 @@ __all__ = ["FORMATS", "Session"]
 
 FORMATS = {"mrc": ".mrc", "tif": ".tif", "zarr": ".zarr"}
 Format = Literal["mrc", "tif", "zarr"]
-Kind = Literal["volume", "disk", "flat"]
 _MODEL, _SMOOTHED = "model.hypseg", "smoothed.zarr"
 
 
