@@ -170,7 +170,7 @@ def test_a_click_on_a_voxel_shows_its_point(viewer, disk, result):
     assert f"{disk.state.selection.distance:.2f}" in disk.text.text()
 
 
-@pytest.mark.parametrize("how", ["click", "Escape"])
+@pytest.mark.parametrize("how", ["outside", "on nothing", "Escape"])
 def test_nothing_is_picked_any_more(viewer, disk, result, qtbot, how):
     disk.scene.show_whole()
     click(disk, disk.scene.position_of(result.latents.read((4, 5, 6))))
@@ -178,13 +178,26 @@ def test_nothing_is_picked_any_more(viewer, disk, result, qtbot, how):
     disk.lasso.click()
     key(qtbot, disk, "Escape")
     assert disk.state.selection.voxel == (4, 5, 6)
-    if how == "click":
+    if how == "outside":
         click(disk, shifted(disk.scene.position_of((0.0, 0.0)), -149, -149))
+    elif how == "on nothing":
+        click(disk, disk.scene.position_of((-0.6, -0.6)))
     else:
         key(qtbot, disk, "Escape")
     assert disk.state.selection.point is None
     assert not any(isinstance(layer, Points) for layer in viewer.layers)
     assert "Picked" not in disk.text.text()
+
+
+def test_a_click_on_a_centroid_counts_where_no_points_are(disk, result):
+    disk.scene.show_whole()
+    centroid = disk.state.partition.tree.centroids[list(disk.state.partition.nodes)][0]
+    near = np.hypot(*(disk.cloud.places - centroid).T) < 0.2
+    cloud = replace(disk.cloud, points=disk.cloud.points[~near], voxels=disk.cloud.voxels[~near])
+    disk.state.show(replace(result, cloud=cloud))
+    disk.scene.show_whole()
+    click(disk, disk.scene.position_of(centroid))
+    np.testing.assert_allclose(disk.state.selection.point, centroid, atol=0.01)
 
 
 # -- where one looks

@@ -62,7 +62,7 @@ _KEY = (
     "rings: distance to the {middle}, the rim is infinitely far"
 )
 _HELP = (
-    "Click: light up the nearest voxels; beside the disk, or Escape: none\n"
+    "Click: light up the nearest voxels; where no points are, or Escape: none\n"
     "Drag or arrow keys: move\nWheel, + or −: zoom\n"
     "Right or middle drag: shift the drawing\nDouble click or R: back to the centre\n"
     "Ctrl+drag or L: lasso"
@@ -295,8 +295,15 @@ class DiskDock(QWidget):
     # -- what is picked
 
     def _on_picked(self, place: tuple[float, float]) -> None:
-        if self.cloud is not None:
-            self.state.selection.pick_point(*self.cloud.point_at(place).tolist())
+        partition, cloud = self.state.partition, self.cloud
+        if cloud is None or partition is None:
+            return
+        centroids = cloud.projection.apply(partition.tree.centroids[list(partition.nodes)])
+        drawn = np.concatenate([cloud.places[[cloud.seen_at(place)]], centroids])
+        if self.scene.is_near(place, drawn):
+            self.state.selection.pick_point(*cloud.point_at(place).tolist())
+        else:
+            self.state.selection.clear()
 
     def _on_pick(self) -> None:
         selection = self.state.selection

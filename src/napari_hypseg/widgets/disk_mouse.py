@@ -26,7 +26,7 @@ class DiskMouse(QObject):
     picked : Signal of (float, float)
         The place on the disk that was clicked.
     cleared : Signal
-        A click beside the disk, or Escape while nothing is drawn.
+        A click outside the disk, or Escape while nothing is drawn.
     hovered : Signal of (float, float)
         The place under the mouse while no button is pressed.
     drawn : Signal of list of (float, float)

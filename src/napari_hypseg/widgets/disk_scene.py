@@ -40,6 +40,8 @@ _FEW, _FAINT = 2, 0.55
 _SMALL = 0.7
 # The most that the wheel enlarges.
 _NEAREST = 1e-3
+# Pixels from what is drawn within which a click means it.
+_CLOSE = 16
 # Milliseconds between drawings of what is first seen and of the rest: for mouse and keys.
 _PAUSE = 10
 _STEPS = torch.linspace(0, 1, 17, dtype=torch.float64)
@@ -393,9 +395,19 @@ class DiskScene:
 
     def position_of(self, place: npt.ArrayLike) -> Place:
         """Position on the canvas of a place on the disk; inverse of `place_at`."""
-        seen = self.translation.apply(np.asarray(place, float))
-        x, y = self._view.scene.node_transform(self.canvas.scene).map(seen)[:2]
+        x, y = self._positions(place)
         return float(x), float(y)
+
+    def is_near(self, place: Place, others: npt.ArrayLike) -> bool:
+        """Whether any of other places, shape (n, 2), is seen where a click at a place means it."""
+        gaps = self._positions(others) - self._positions(place)
+        return bool(np.hypot(*gaps.T).min() <= _CLOSE)
+
+    def _positions(self, places: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Positions on the canvas of places on the disk, shape (..., 2)."""
+        to_canvas = self._view.scene.node_transform(self.canvas.scene)
+        mapped: npt.NDArray[np.float64] = to_canvas.map(self.translation.apply(places))
+        return mapped[..., :2]
 
     # -- rings
 
