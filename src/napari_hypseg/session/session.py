@@ -395,14 +395,18 @@ class Session:
         paths: list[Path] = []
         with locked(self.folder):
             with self._timed("writing"):
-                # Levels at once: as many as fit into a gigabyte.
+                # The papers' fits share a pass over the points, as many as fit into a gigabyte.
                 several = max(1, (1 << 30) // math.prod(like.shape))
+                if isinstance(self.clustering, TreeClustering):
+                    several = 1
                 for first in range(0, len(ks), several):
                     levels = yield from self.clustering.labels_job(ks[first : first + several])
                     for k, labels in levels.items():
                         yield Progress("writing labels", len(paths), len(ks) + 1)
                         paths.append(self.folder / f"labels_k{k:02d}{suffix}")
                         write_labels(paths[-1], labels, like)
+                    # Not beside the next.
+                    del levels, labels
                 if isinstance(self.clustering, TreeClustering):
                     write_labels(self.folder / f"leaves{suffix}", self.clustering.leaves, like)
                 _write_json(self.folder / "tree.json", self.clustering.to_dict())
