@@ -172,7 +172,7 @@ def walk(path: Path, person: Person, viewer: napari.Viewer) -> None:
     QTimer.singleShot(400, lambda: person.choose(QApplication.activePopupWidget(), "Save labels…"))
     person.click(dock.exports.export)
     person.wait(lambda: list(path.parent.rglob("*labels*.mrc")) and idle())
-    # Beside the disk: what was lit would cover the wall.
+    # Where no points are: what is lit would cover the wall.
     person.click(disk.scene.canvas.native, QPoint(4, 4))
     table = dock.granularity.table
     table.scrollToItem(table.item(nodes.index(wall), 1))

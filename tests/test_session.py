@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -130,6 +131,18 @@ def test_clusters_are_not_made_twice(kept, monkeypatch):
     finish(session.cluster_job(**how), lambda progress: stages.append(progress.stage))
     assert set(stages) == {"looking for clusters"}
     np.testing.assert_array_equal(session.clustering.leaves, clusters.leaves)
+
+
+def test_one_level_of_a_tree_is_in_memory_at_a_time(moved, monkeypatch):
+    session, written = Session.open(moved / "toy_hypseg"), []
+
+    def write(path, labels, like):
+        assert all(labels_before() is None for labels_before in written)
+        written.append(weakref.ref(labels))
+
+    monkeypatch.setattr("napari_hypseg.session.session.write_labels", write)
+    finish(session.write_job(range(2, 6)))
+    assert len(written) == 5
 
 
 def test_folder_and_tomogram_may_move_together(kept, moved):
