@@ -52,7 +52,7 @@ def test_every_point_knows_its_voxel(latents, cloud):
 @pytest.mark.parametrize("length", [0.0, 0.3, 0.9])
 @pytest.mark.parametrize("block", [20, 200, 1 << 15])
 def test_the_nearest_are_those_of_the_distance(latents, cloud, length, block, monkeypatch):
-    monkeypatch.setattr(module, "_BLOCK", block)
+    monkeypatch.setattr(module, "_FIRST", block)
     point = np.full(latents.dim, length / np.sqrt(latents.dim))
     found = np.ravel_multi_index(cloud.positions(cloud.nearest(point, 20)).T, SHAPE)
     expected = distances(latents, point)
@@ -60,7 +60,7 @@ def test_the_nearest_are_those_of_the_distance(latents, cloud, length, block, mo
 
 
 def test_the_first_points_may_be_far_nearer_than_the_others(monkeypatch):
-    monkeypatch.setattr(module, "_BLOCK", 10)
+    monkeypatch.setattr(module, "_FIRST", 10)
     score = np.concatenate([np.zeros(10), np.arange(1, 91)]).astype(np.float32)
     assert set(range(20)) <= set(module._candidates(score, 20).tolist())
     assert len(module._candidates(score[::-1], 20)) < 100

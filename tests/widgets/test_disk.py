@@ -136,6 +136,11 @@ def test_a_click_on_the_disk_lights_voxels_and_moves_the_slice(viewer, disk, res
     np.testing.assert_allclose(points.data_to_world([0, 0, 0]), ORIGIN)
     assert viewer.dims.point[0] == pytest.approx(ORIGIN[0] + 4 * SIZE[0])
     assert "voxel (4, 5, 6)" in disk.text.text()
+    ranges = viewer.dims.range
+    click(disk, disk.scene.position_of(result.latents.read((1, 2, 3))))
+    assert points.data[0].tolist() == [1, 2, 3]
+    assert viewer.dims.point[0] == pytest.approx(ORIGIN[0] + 1 * SIZE[0])
+    assert viewer.dims.range == ranges
 
 
 @pytest.mark.parametrize("result", [4], indirect=True)

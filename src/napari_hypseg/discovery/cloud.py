@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from napari_hypseg.discovery.density import Density
 from napari_hypseg.discovery.projection import Projection, coordinates, principal_plane
+from napari_hypseg.discovery.voxels import scores
 from napari_hypseg.jobs import Job, Progress
 
 if TYPE_CHECKING:
@@ -24,8 +25,8 @@ STEPS = 1 << 16
 
 # Points kept at most, all of which are compared at each pick; of more voxels a random sample.
 _MOST = 1 << 21
-# Points whose scores are computed together: they stay in the processor's cache.
-_BLOCK = 1 << 15
+# Points that tell how low the lowest scores of all are.
+_FIRST = 1 << 15
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,16 +64,15 @@ class Cloud:
     @cached_property
     def places(self) -> npt.NDArray[np.float32]:
         """Places of the points on the disk, in units of its radius, shape (n, 2)."""
-        places: npt.NDArray[np.float32] = self.projection.apply(self.points)
-        return places
+        return np.ascontiguousarray(self.projection.apply(self.points), np.float32)
 
     @cached_property
-    def _gaps(self) -> npt.NDArray[np.float32] | None:
-        return _gaps(self.points, self.curvature)
+    def _gaps(self) -> npt.NDArray[np.float32]:
+        return _gaps(self.points, self.curvature or 0.0)
 
     @cached_property
-    def _gaps_seen(self) -> npt.NDArray[np.float32] | None:
-        return _gaps(self.places, None if self.curvature is None else 1.0)
+    def _gaps_seen(self) -> npt.NDArray[np.float32]:
+        return _gaps(self.places, 0.0 if self.curvature is None else 1.0)
 
     def seen_in(self, projection: Projection) -> Cloud:
         """The same points on another disk."""
@@ -97,7 +97,7 @@ class Cloud:
         last factor is the same for all x: this ratio is compared (Nickel and Kiela 2017,
         equation 1).
         """
-        score = _scores(self.points, point, self._gaps)
+        score = scores(self.points, self._gaps, point)
         count = min(count, len(score))
         found = _candidates(score, count)
         found = found[np.argpartition(score[found], count - 1)[:count]]
@@ -106,7 +106,7 @@ class Cloud:
 
     def seen_at(self, place: npt.ArrayLike) -> int:
         """Index of the point that is seen nearest to a place on the disk."""
-        return int(_scores(self.places, place, self._gaps_seen).argmin())
+        return int(scores(self.places, self._gaps_seen, place).argmin())
 
     def point_at(self, place: npt.ArrayLike) -> npt.NDArray[np.float32]:
         """The latent point at a place on the disk; with more dimensions, the nearest one seen."""
@@ -120,29 +120,11 @@ class Cloud:
         return np.stack(np.unravel_index(self.voxels[np.asarray(indices)], self.shape), axis=1)
 
 
-def _gaps(
-    points: npt.NDArray[np.float32], curvature: float | None
-) -> npt.NDArray[np.float32] | None:
-    """``1 - c |x|^2`` of each point; None in a Euclidean space."""
-    if curvature is None:
-        return None
+def _gaps(points: npt.NDArray[np.float32], curvature: float) -> npt.NDArray[np.float32]:
+    """``1 - c |x|^2`` of each point."""
     gaps = 1 - np.float32(curvature) * np.square(points).sum(1)
     floored: npt.NDArray[np.float32] = np.maximum(gaps, np.finfo(np.float32).tiny)
     return floored
-
-
-def _scores(
-    points: npt.NDArray[np.float32], target: npt.ArrayLike, gaps: npt.NDArray[np.float32] | None
-) -> npt.NDArray[np.float32]:
-    """What grows with the distance of each point to one."""
-    score = np.zeros(len(points), np.float32)
-    for start in range(0, len(points), _BLOCK):
-        here = slice(start, start + _BLOCK)
-        for axis, value in enumerate(np.asarray(target, np.float32)):
-            score[here] += np.square(points[here, axis] - value)
-        if gaps is not None:
-            score[here] /= gaps[here]
-    return score
 
 
 def _candidates(score: npt.NDArray[np.float32], count: int) -> npt.NDArray[np.int64]:
@@ -150,7 +132,7 @@ def _candidates(score: npt.NDArray[np.float32], count: int) -> npt.NDArray[np.in
 
     The first scores tell how low twice as many are, so that most need not be sorted.
     """
-    first = score[:_BLOCK]
+    first = score[:_FIRST]
     rank = 2 * count * len(first) // len(score)
     if rank < len(first):
         found = np.flatnonzero(score <= np.partition(first, rank)[rank])

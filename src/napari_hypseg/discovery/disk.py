@@ -17,7 +17,7 @@ from napari_hypseg.discovery.slices import labels_in, png
 from napari_hypseg.geometry import geodesic
 from napari_hypseg.latents import Latents
 
-__all__ = ["Scatter", "draw_disk", "hex_colour", "nice", "scatter", "views"]
+__all__ = ["Scatter", "branches", "draw_disk", "hex_colour", "nice", "scatter", "views"]
 
 Array = npt.NDArray[np.float64]
 
@@ -29,6 +29,8 @@ _CELLS = 240
 _HALF, _REACH = 230.0, 212.0
 # Where the points fill less of the disk than this, it is drawn enlarged, too.
 _SMALL = 0.7
+# Points along each branch of the tree.
+_STEPS = 17
 
 
 @dataclass(frozen=True)
@@ -197,6 +199,30 @@ def nice(step: float) -> float:
     return float(max(m for m in (1, 2, 5) if m * power <= step * (1 + 1e-9)) * power)
 
 
+def branches(tree: MergeTree, wholes: Sequence[int], curvature: float | None) -> Array:
+    """The way from each whole to each of its two parts: a geodesic, or a straight line.
+
+    Parameters
+    ----------
+    wholes : sequence of int
+        Merges of the tree.
+    curvature : float or None
+        Minus the curvature; None in a Euclidean space.
+
+    Returns
+    -------
+    array, shape (2 n, 17, d)
+        Points along the ways, those of a whole's two parts one after the other.
+    """
+    nodes = np.asarray(wholes, np.intp)
+    whole = torch.from_numpy(tree.centroids[nodes.repeat(2)])[:, None]
+    part = torch.from_numpy(tree.centroids[tree.merges[nodes - tree.n_leaves].ravel()])[:, None]
+    t = torch.linspace(0, 1, _STEPS, dtype=torch.float64)
+    if curvature is None:
+        return (whole + t[:, None] * (part - whole)).numpy()
+    return geodesic(whole, part, t, curvature).numpy()
+
+
 def _tree(
     tree: MergeTree, classes: Sequence[int], curvature: float | None, zoom: float
 ) -> list[str]:
@@ -208,17 +234,9 @@ def _tree(
         if node not in classes:
             above.append(node)
             left += tree.merges[node - n].tolist()
-    t = torch.linspace(0, 1, 17, dtype=torch.float64)
-    for node in sorted(above):
-        whole = torch.from_numpy(tree.centroids[node])
-        for part_of in tree.merges[node - n].tolist():
-            part = torch.from_numpy(tree.centroids[part_of])
-            if curvature is None:
-                way = whole + t[:, None] * (part - whole)
-            else:
-                way = geodesic(whole, part, t, curvature)
-            steps = " ".join(f"{zoom * x:.1f},{-zoom * y:.1f}" for x, y in way[:, :2].tolist())
-            parts.append(f'<polyline class="branch" points="{steps}"/>')
+    for way in branches(tree, sorted(above), curvature):
+        steps = " ".join(f"{zoom * x:.1f},{-zoom * y:.1f}" for x, y in way[:, :2].tolist())
+        parts.append(f'<polyline class="branch" points="{steps}"/>')
     for node in sorted(above):
         x, y = (zoom * tree.centroids[node, :2]).tolist()
         parts.append(f'<circle class="fork" cx="{x:.1f}" cy="{-y:.1f}" r="3"/>')

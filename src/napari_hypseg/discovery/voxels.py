@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit, types
 
-__all__ = ["burn", "count", "count_sample", "inside", "plus_one", "relabel"]
+__all__ = ["burn", "count", "count_sample", "inside", "plus_one", "relabel", "scores"]
 
 Bytes = npt.NDArray[np.uint8]
 Counts = npt.NDArray[np.int64]
@@ -108,6 +108,22 @@ def inside(
     return out
 
 
+def scores(
+    points: npt.NDArray[np.float32], gaps: npt.NDArray[np.float32], target: npt.ArrayLike
+) -> npt.NDArray[np.float32]:
+    """What grows with the distance of each point to one: ``|x - p|^2`` over its gap.
+
+    Parameters
+    ----------
+    points : array of float32, shape (n, d)
+    gaps : array of float32, shape (n,)
+    target : array, shape (d,)
+    """
+    out = np.empty(len(points), np.float32)
+    _share(_score, (points, gaps, out), (np.asarray(target, np.float32),))
+    return out
+
+
 def _share(
     kernel: Callable[..., Any],
     each: tuple[npt.NDArray[Any], ...],
@@ -118,7 +134,7 @@ def _share(
 
     Each gets its part of the arrays of ``each``, all of ``whole``, its row of those of ``of_part``.
     """
-    size = each[0].size
+    size = len(each[0])
     parts = _THREADS if size > _FEW else 1
     ends = np.linspace(0, size, parts + 1).astype(np.int64).tolist()
 
@@ -148,6 +164,7 @@ _TABLE = types.Array(types.uint8, 2, "C", readonly=True)
 _PLACES = types.Array(types.uint32, 1, "C", readonly=True)
 _INDICES = types.Array(types.int64, 1, "C", readonly=True)
 _VALUES = types.Array(types.float32, 1, "C", readonly=True)
+_POINTS = types.Array(types.float32, 2, "C", readonly=True)
 
 
 @njit(types.void(_READ, _WRITE, _READ), nogil=True, cache=True)
@@ -216,3 +233,18 @@ def _inside(
             index[i] = np.uint32(min(x, last) * side + min(y, last))
         for i in range(place.size):
             held[i] = cells[index[i]]
+
+
+@njit(types.void(_POINTS, _VALUES, types.float32[::1], _VALUES), nogil=True, cache=True)
+def _score(
+    points: npt.NDArray[np.float32],
+    gaps: npt.NDArray[np.float32],
+    out: npt.NDArray[np.float32],
+    target: npt.NDArray[np.float32],
+) -> None:
+    for i in range(len(points)):
+        square = np.float32(0.0)
+        for axis in range(len(target)):
+            gap = points[i, axis] - target[axis]
+            square += gap * gap
+        out[i] = square / gaps[i]

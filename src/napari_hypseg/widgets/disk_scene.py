@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from qtpy.QtCore import QTimer
 from qtpy.QtGui import QGuiApplication
 from vispy.scene import Node, PanZoomCamera, SceneCanvas
@@ -18,10 +17,9 @@ from vispy.visuals.text.text import FontManager
 from vispy.visuals.transforms import STTransform
 
 from napari_hypseg.discovery.cloud import Cloud
-from napari_hypseg.discovery.disk import nice
+from napari_hypseg.discovery.disk import branches, nice
 from napari_hypseg.discovery.partition import Partition
 from napari_hypseg.discovery.translation import Translation
-from napari_hypseg.geometry import geodesic
 from napari_hypseg.widgets.dots import Dots
 from napari_hypseg.widgets.moved import Moved
 
@@ -44,7 +42,6 @@ _NEAREST = 1e-3
 _CLOSE = 16
 # Milliseconds between drawings of what is first seen and of the rest: for mouse and keys.
 _PAUSE = 10
-_STEPS = torch.linspace(0, 1, 17, dtype=torch.float64)
 _TURN = np.linspace(0, 2 * np.pi, 361)
 _CIRCLE = np.stack([np.cos(_TURN), np.sin(_TURN)], axis=1)
 
@@ -74,7 +71,8 @@ class DiskScene:
         self._paper: Colour = (0.0, 0.0, 0.0)
         # vispy would start another program to ask the screen.
         dpi = QGuiApplication.primaryScreen().logicalDotsPerInch()
-        self.canvas = SceneCanvas(keys=None, size=(300, 300), dpi=dpi)
+        # Qt puts what was drawn on the screen itself: swapping buffers would only wait for it.
+        self.canvas = SceneCanvas(keys=None, size=(300, 300), dpi=dpi, autoswap=False)
         self._view = self.canvas.central_widget.add_view()
         self._view.camera = PanZoomCamera(aspect=1)
         # The dock takes the mouse itself; vispy would draw all once more to know what is clicked.
@@ -250,20 +248,11 @@ class DiskScene:
         """Draw the centroids of the classes, and the merges above them as geodesics."""
         assert self._cloud is not None  # noqa: S101
         tree, nodes = partition.tree, list(partition.nodes)
-        seen, curvature = self._cloud.projection.apply, self._cloud.curvature
-        ways = []
-        for merged in partition.wholes:
-            whole = torch.from_numpy(tree.centroids[merged])
-            for node in tree.merges[merged - tree.n_leaves].tolist():
-                part = torch.from_numpy(tree.centroids[node])
-                if curvature is None:
-                    way = whole + _STEPS[:, None] * (part - whole)
-                else:
-                    way = geodesic(whole, part, _STEPS, curvature)
-                ways.append(way.numpy())
-        self._tree.visible = bool(ways)
-        if ways:
-            places = seen(np.concatenate(ways)).reshape(len(ways), -1, 2)
+        seen, wholes = self._cloud.projection.apply, partition.wholes
+        self._tree.visible = bool(wholes)
+        if wholes:
+            ways = branches(tree, wholes, self._cloud.curvature)
+            places = seen(ways.reshape(-1, ways.shape[2])).reshape(*ways.shape[:2], 2)
             segments = np.concatenate([_segments(way) for way in places])
             self._tree.set_data(segments, color=(*self._text, 0.8))
         shares = tree.counts[nodes] / tree.counts[nodes].sum()

@@ -49,7 +49,10 @@ class PickLayer:
             return
         place = place_of(result.latents.as_volume())
         if there:
-            self._layer.data = selection.voxels
+            # napari would look through all its layers for another range of its sliders, twice;
+            # these voxels lie inside the volume.
+            with self._layer.events.data.blocker():
+                self._layer.data = selection.voxels
         else:
             active = self._viewer.layers.selection.active
             self._layer = self._viewer.add_points(
