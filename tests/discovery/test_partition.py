@@ -164,6 +164,15 @@ def test_colours_of_classes_differ(partition):
     assert (rgba[:, 3] == 0).tolist() == [c.hidden for c in partition.classes]
 
 
+@pytest.mark.parametrize("k", [1, 6, 40])
+def test_the_colour_of_an_own_class_stays_clear_at_other_granularities(k):
+    partition = whole(60, 1).at(k)
+    own = partition.add_own(np.ones(SHAPE, bool)).own[0].colour
+    assert own not in map(tuple, partition.colours.tolist())
+    shown = partition.colours[partition.tree.nodes(30)]
+    assert colour_difference(np.tile(own, (30, 1)), shown).min() > 0.06
+
+
 @settings(max_examples=100, deadline=None)
 @given(partitions(), st.data())
 def test_wholes_lie_above_the_classes(partition, data):

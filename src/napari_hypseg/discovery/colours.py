@@ -150,18 +150,20 @@ def _labels(tree: MergeTree, k: int) -> tuple[list[int], list[int | None], npt.N
     return firsts[:k], parents[:k], labels
 
 
-def distinct_colour(taken: npt.ArrayLike) -> Array:
-    """A colour that differs as clearly as can be from some others, shape (3,).
+def distinct_colour(taken: npt.ArrayLike, others: npt.ArrayLike = ()) -> Array:
+    """A colour that differs as clearly as can be from some that are taken, shape (3,).
 
     Parameters
     ----------
-    taken : array, shape (n, 3)
-        sRGB, 0 to 1.
+    taken, others : array, shape (n, 3)
+        sRGB, 0 to 1; it may be close to the others, but is none of them.
     """
     rgb, views = _candidates()
-    others = _views(np.asarray(taken, np.float64).reshape(-1, 3))
-    normal, *dichromats = (cdist(view, other) for view, other in zip(views, others, strict=True))
+    unlike = np.asarray(others, np.float64).reshape(-1, 3)
+    seen = _views(np.asarray(taken, np.float64).reshape(-1, 3))
+    normal, *dichromats = (cdist(view, other) for view, other in zip(views, seen, strict=True))
     apart = np.minimum(normal, _DICHROMAT * np.minimum(*dichromats)).min(1, initial=np.inf)
+    apart[cdist(rgb, unlike).min(1, initial=np.inf) == 0] = -np.inf
     colour: Array = rgb[apart.argmax()]
     return colour
 

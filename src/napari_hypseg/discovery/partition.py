@@ -21,6 +21,8 @@ Mask = npt.NDArray[np.bool_]
 
 # What one byte tells apart, 0 being the background.
 _VALUES = 255
+# Classes of the tree up to this many differ clearly from a person's own.
+_FINER = 30
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -342,7 +344,10 @@ class Partition:
             raise ValueError(f"there can be {most} classes of your own: remove one first")
         key = min((own.key for own in self.own), default=0) - 1
         if colour is None:
-            red, green, blue = distinct_colour([c.colour for c in self.classes]).tolist()
+            # Of what shows now, or would if the tree were cut elsewhere; no branch has the same.
+            finer = self.tree.nodes(min(_FINER, self.tree.n_leaves))
+            taken = [*(c.colour for c in self.classes), *self.colours[finer].tolist()]
+            red, green, blue = distinct_colour(taken, self.colours).tolist()
             colour = red, green, blue
         added = replace(self, own=(*self.own, OwnClass(key, colour, voxels)))
         return added.rename(key, name or "")
