@@ -102,8 +102,8 @@ def disk_recolours(case: Case) -> list[float]:
 
 
 def click_to_highlight(case: Case) -> list[float]:
-    points = case.result.cloud.points
-    return timed(lambda i: case.disk.state.selection.pick_point(*points[i].tolist()))
+    places = case.result.cloud.places
+    return timed(lambda i: case.disk._on_picked(tuple(places[i].tolist())))
 
 
 def nearest_voxels(case: Case) -> list[float]:
