@@ -32,6 +32,8 @@ Place = tuple[float, float]
 _MOST = 500_000
 # Points that are drawn one by one at most, in pixels of this size: those that lie alone.
 _ALONE, _DOT = 100_000, 2.0
+# Sizes of the dots at the points nearest to what is picked, with their edge and without.
+_NEAR = 5.0, 4.0
 # Points in a cell that are few, and the opacity of each.
 _FEW, _FAINT = 2, 0.55
 # Where the points fill less of the disk than this, it is first shown enlarged.
@@ -132,8 +134,9 @@ class DiskScene:
     # Not needed until a person picks something, draws around something, looks at many dimensions.
 
     @cached_property
-    def _near(self) -> Any:
-        return self._add(Markers, 2, self._points)
+    def _near(self) -> list[Any]:
+        # The larger ones in the paper's colour: an edge, so that they are seen on any colour.
+        return [self._add(Dots, 2, self._points, size=size) for size in _NEAR]
 
     @cached_property
     def _pick(self) -> Any:
@@ -273,13 +276,15 @@ class DiskScene:
     ) -> None:
         """Draw a ring at the picked point, and dots at the points nearest to it."""
         if point is None or self._cloud is None:
-            self._hide("_pick", "_near")
+            self._hide("_pick")
+            for dots in self._near if "_near" in vars(self) else []:
+                dots.visible = False
             return
-        self._pick.visible = self._near.visible = True
+        self._pick.visible = True
         seen = self._cloud.projection.apply
-        self._near.set_data(
-            seen(near), size=4, face_color=self._text, edge_color=self._paper, edge_width=0.5
-        )
+        for dots, colour in zip(self._near, (self._paper, self._text), strict=True):
+            dots.visible = True
+            dots.set_data(seen(near), np.tile((*colour, 1.0), (len(near), 1)))
         # Two rings, so that it is seen on points of any colour.
         self._pick.set_data(
             np.repeat(seen(point[None]), 2, axis=0), face_color=(0, 0, 0, 0),
