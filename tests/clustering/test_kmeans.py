@@ -17,7 +17,7 @@ from sklearn.cluster import KMeans as SklearnKMeans
 from sklearn.metrics import adjusted_rand_score
 
 from napari_hypseg.clustering import hyperbolic_kmeans, hyperbolic_kmeans_job, kmeans
-from napari_hypseg.clustering.kmeans import _lloyd_job, count_distinct, nearest
+from napari_hypseg.clustering.kmeans import _lloyd_job, bin_points, count_distinct, nearest
 from napari_hypseg.geometry import distance, exp0, mobius_add
 from napari_hypseg.jobs import finish
 
@@ -329,6 +329,18 @@ def test_restarts_on_cells_are_as_good_as_on_points(monkeypatch, k):
     squared = distance(x, centroids[binned.labels]).square()
     assert binned.inertia == pytest.approx(float(squared.sum()), rel=1e-9)
     assert torch.equal(nearest(x, centroids), torch.from_numpy(binned.labels))
+
+
+@pytest.mark.parametrize("curvature", [1.0, None])
+def test_points_binned_once_serve_every_k(curvature):
+    points = 0.1 * np.random.default_rng(5).normal(size=(30_000, 2))
+    binned = bin_points(points, None, curvature)
+    assert [len(cells) < 15_000 for cells, _ in binned] == [True, True]
+    for k in (2, 30):
+        job = hyperbolic_kmeans_job(points, k, curvature=curvature, binned=binned)
+        again = hyperbolic_kmeans(points, k, curvature=curvature)
+        np.testing.assert_array_equal(finish(job).centroids, again.centroids)
+    assert bin_points(points[:10_000], None, curvature) == []
 
 
 @pytest.mark.parametrize("curvature", [1.0, 0.2, None])

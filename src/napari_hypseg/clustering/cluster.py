@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -14,6 +15,8 @@ import torch
 
 from napari_hypseg.clustering.agglomerate import Counts, contacts_job, merge_leaves_job
 from napari_hypseg.clustering.kmeans import (
+    Weighted,
+    bin_points,
     count_distinct,
     hyperbolic_kmeans_job,
     nearest,
@@ -117,13 +120,17 @@ class FlatClustering:
         """Frechet means of the k clusters, the largest cluster's first, shape (k, d)."""
         return finish(self._fit_job(k))
 
+    @cached_property
+    def _binned(self) -> list[Weighted]:
+        return bin_points(self.points, self.weights, _curvature(self.latents))
+
     def _fit_job(self, k: int) -> Job[Points]:
         if not 1 <= k <= self.most:
             raise ValueError(f"there are 1 to {self.most} clusters, not {k}")
         if k not in self._centroids:
             fit = yield from hyperbolic_kmeans_job(
                 self.points, k, weights=self.weights, seed=self.seed,
-                curvature=_curvature(self.latents),
+                curvature=_curvature(self.latents), binned=self._binned,
             )  # fmt: skip
             self._centroids[k] = fit.centroids
         return self._centroids[k]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,18 @@ from napari_hypseg.geometry import distance, mobius_add
 from napari_hypseg.jobs import Job, Progress, finish
 from napari_hypseg.training.devices import match_numba_threads
 
-__all__ = ["KMeans", "count_distinct", "hyperbolic_kmeans", "hyperbolic_kmeans_job", "nearest"]
+__all__ = [
+    "KMeans",
+    "Weighted",
+    "bin_points",
+    "count_distinct",
+    "hyperbolic_kmeans",
+    "hyperbolic_kmeans_job",
+    "nearest",
+]
+
+# Points, shape (n, d), and their weights, shape (n,).
+Weighted = tuple[Tensor, Tensor]
 
 # More points of the plane than this are stood for by the cells of two quadtrees, in each of which
 # no cell holds more than such a part of the inertia: about a thousand cells, and ten times as many
@@ -180,32 +192,32 @@ def hyperbolic_kmeans_job(
     n_init: int = 4,
     max_iter: int = 100,
     curvature: float | None = 1.0,
+    binned: Sequence[Weighted] | None = None,
 ) -> Job[KMeans]:
-    """The generator twin of `hyperbolic_kmeans`."""
-    x = torch.tensor(np.asarray(points), dtype=torch.float64)
-    w = torch.ones(x.shape[:1], dtype=torch.float64)
-    if weights is not None:
-        w = torch.tensor(np.asarray(weights), dtype=torch.float64)
+    """The generator twin of `hyperbolic_kmeans`.
+
+    ``binned`` is what `bin_points` makes of the same points, for those who want several ``k``.
+    """
+    x, w = _tensors(points, weights)
     _check(x, w, k, min(n_init, max_iter), curvature)
     levels = [(x, w)]
-    if x.shape[1] == 2 and len(x) > _MANY:
-        for cells in quadtree_cells(x, w, _CELLS, curvature):
-            if _FULL * k <= len(cells[0]) < len(levels[0][0]) / 2:
-                levels.insert(0, cells)
-    binned = len(levels) > 1
-    starts, total = n_init * (_MORE if binned else 1), k + max_iter
+    for cells in bin_points(x, w, curvature) if binned is None else binned:
+        if _FULL * k <= len(cells[0]) < len(levels[0][0]) / 2:
+            levels.insert(0, cells)
+    fast = len(levels) > 1
+    starts, total = n_init * (_MORE if fast else 1), k + max_iter
     generator = torch.Generator().manual_seed(seed)
     draws = torch.rand(starts, k, generator=generator, dtype=torch.float64)
     centroids = yield from _draw_job(*levels[0], draws, total, curvature)
-    if binned:
+    if fast:
         rounds = range(k, min(k + _HEAT, total))
         job = _lloyd_job(*levels[0], centroids, rounds, total, curvature, _SLOW)
         inertia, centroids = yield from job
         centroids = centroids[inertia.argsort()[:n_init]]
     for level in levels:
-        last = binned and level is levels[-1]
+        last = fast and level is levels[-1]
         rounds = range(k, k + _LAST_ROUNDS if last else total)
-        job = _lloyd_job(*level, centroids, rounds, total, curvature, _SLOW if binned else 0.0)
+        job = _lloyd_job(*level, centroids, rounds, total, curvature, _SLOW if fast else 0.0)
         inertia, centroids = yield from job
         centroids = centroids[inertia.argmin()][None]
     yield Progress("k-means", total, total)
@@ -215,6 +227,27 @@ def hyperbolic_kmeans_job(
     rank = torch.empty_like(order)
     rank[order] = torch.arange(k)
     return KMeans(centroids[0, order].numpy(), rank[labels].numpy(), float(inertia.min()))
+
+
+def bin_points(
+    points: npt.NDArray[Any] | Tensor,
+    weights: npt.NDArray[Any] | Tensor | None,
+    curvature: float | None,
+) -> list[Weighted]:
+    """Fewer points that stand for many of the plane, and their weights: some, then very few."""
+    x, w = _tensors(points, weights)
+    if x.shape[1] != 2 or len(x) <= _MANY:
+        return []
+    return list(quadtree_cells(x, w, _CELLS, curvature))
+
+
+def _tensors(
+    points: npt.NDArray[Any] | Tensor, weights: npt.NDArray[Any] | Tensor | None
+) -> Weighted:
+    x = torch.tensor(np.asarray(points), dtype=torch.float64)
+    if weights is None:
+        return x, torch.ones(x.shape[:1], dtype=torch.float64)
+    return x, torch.tensor(np.asarray(weights), dtype=torch.float64)
 
 
 def count_distinct(points: Tensor, most: int) -> int:
