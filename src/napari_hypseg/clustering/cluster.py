@@ -76,14 +76,6 @@ class TreeClustering:
         labels: npt.NDArray[np.uint8] = self.tree.lookup(k)[self.leaves]
         return labels
 
-    def labels_job(self, ks: Sequence[int]) -> Job[dict[int, npt.NDArray[np.uint8]]]:
-        """`labels` of several granularities."""
-        found = {}
-        for done, k in enumerate(ks):
-            yield Progress("labelling voxels", done, len(ks))
-            found[k] = self.labels(k)
-        return found
-
     def to_dict(self) -> dict[str, Any]:
         """The tree in plain values, for JSON; the leaves are a volume of their own."""
         return {"kind": self.kind, **self.tree.to_dict()}

@@ -20,6 +20,7 @@ import numpy.typing as npt
 import napari_hypseg
 from napari_hypseg.clustering import (
     Clustering,
+    FlatClustering,
     Kind,
     TreeClustering,
     cluster_job,
@@ -395,21 +396,25 @@ class Session:
         paths: list[Path] = []
         with locked(self.folder):
             with self._timed("writing"):
-                # The papers' fits share a pass over the points, as many as fit into a gigabyte.
-                several = max(1, (1 << 30) // math.prod(like.shape))
-                if isinstance(self.clustering, TreeClustering):
-                    several = 1
+                clustering, several = self.clustering, 1
+                if isinstance(clustering, FlatClustering):
+                    # A pass over the points serves as many levels as fit into a gigabyte.
+                    several = max(1, (1 << 30) // math.prod(like.shape))
                 for first in range(0, len(ks), several):
-                    levels = yield from self.clustering.labels_job(ks[first : first + several])
+                    some = ks[first : first + several]
+                    if isinstance(clustering, FlatClustering):
+                        levels = yield from clustering.labels_job(some)
+                    else:
+                        levels = {k: clustering.labels(k) for k in some}
                     for k, labels in levels.items():
                         yield Progress("writing labels", len(paths), len(ks) + 1)
                         paths.append(self.folder / f"labels_k{k:02d}{suffix}")
                         write_labels(paths[-1], labels, like)
                     # Not beside the next.
                     del levels, labels
-                if isinstance(self.clustering, TreeClustering):
-                    write_labels(self.folder / f"leaves{suffix}", self.clustering.leaves, like)
-                _write_json(self.folder / "tree.json", self.clustering.to_dict())
+                if isinstance(clustering, TreeClustering):
+                    write_labels(self.folder / f"leaves{suffix}", clustering.leaves, like)
+                _write_json(self.folder / "tree.json", clustering.to_dict())
             for name in {Path(name).name for name in self._written} - {p.name for p in paths}:
                 remove(self.folder / name)
             self._written = [p.name for p in paths]
