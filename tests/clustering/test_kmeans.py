@@ -334,13 +334,14 @@ def test_restarts_on_cells_are_as_good_as_on_points(monkeypatch, k):
 @pytest.mark.parametrize("curvature", [1.0, None])
 def test_points_binned_once_serve_every_k(curvature):
     points = 0.1 * np.random.default_rng(5).normal(size=(30_000, 2))
-    binned = bin_points(points, None, curvature)
+    x, w = torch.from_numpy(points), torch.ones(len(points), dtype=torch.float64)
+    binned = bin_points(x, w, curvature)
     assert [len(cells) < 15_000 for cells, _ in binned] == [True, True]
     for k in (2, 30):
         job = hyperbolic_kmeans_job(points, k, curvature=curvature, binned=binned)
         again = hyperbolic_kmeans(points, k, curvature=curvature)
         np.testing.assert_array_equal(finish(job).centroids, again.centroids)
-    assert bin_points(points[:10_000], None, curvature) == []
+    assert bin_points(x[:10_000], w[:10_000], curvature) == []
 
 
 @pytest.mark.parametrize("curvature", [1.0, 0.2, None])

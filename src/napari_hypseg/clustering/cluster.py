@@ -114,7 +114,8 @@ class FlatClustering:
 
     @cached_property
     def _binned(self) -> list[Weighted]:
-        return bin_points(self.points, self.weights, _curvature(self.latents))
+        points, weights = torch.from_numpy(self.points), torch.from_numpy(self.weights)
+        return bin_points(points, weights, _curvature(self.latents))
 
     def _fit_job(self, k: int) -> Job[Points]:
         if not 1 <= k <= self.most:

@@ -198,7 +198,10 @@ def hyperbolic_kmeans_job(
 
     ``binned`` is what `bin_points` makes of the same points, for those who want several ``k``.
     """
-    x, w = _tensors(points, weights)
+    x = torch.tensor(np.asarray(points), dtype=torch.float64)
+    w = torch.ones(x.shape[:1], dtype=torch.float64)
+    if weights is not None:
+        w = torch.tensor(np.asarray(weights), dtype=torch.float64)
     _check(x, w, k, min(n_init, max_iter), curvature)
     levels = [(x, w)]
     for cells in bin_points(x, w, curvature) if binned is None else binned:
@@ -229,25 +232,11 @@ def hyperbolic_kmeans_job(
     return KMeans(centroids[0, order].numpy(), rank[labels].numpy(), float(inertia.min()))
 
 
-def bin_points(
-    points: npt.NDArray[Any] | Tensor,
-    weights: npt.NDArray[Any] | Tensor | None,
-    curvature: float | None,
-) -> list[Weighted]:
+def bin_points(x: Tensor, w: Tensor, curvature: float | None) -> list[Weighted]:
     """Fewer points that stand for many of the plane, and their weights: some, then very few."""
-    x, w = _tensors(points, weights)
     if x.shape[1] != 2 or len(x) <= _MANY:
         return []
     return list(quadtree_cells(x, w, _CELLS, curvature))
-
-
-def _tensors(
-    points: npt.NDArray[Any] | Tensor, weights: npt.NDArray[Any] | Tensor | None
-) -> Weighted:
-    x = torch.tensor(np.asarray(points), dtype=torch.float64)
-    if weights is None:
-        return x, torch.ones(x.shape[:1], dtype=torch.float64)
-    return x, torch.tensor(np.asarray(weights), dtype=torch.float64)
 
 
 def count_distinct(points: Tensor, most: int) -> int:
