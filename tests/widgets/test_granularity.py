@@ -390,11 +390,18 @@ def test_undo_and_redo(qtbot, dock, step, state, layer):
 def test_classes_of_a_persons_own(qtbot, step, state, layer):
     mask = np.zeros(SHAPE, bool)
     mask[2:4, 1:3] = True
+    before = [step.table.item(row, 2).text() for row in range(6)]
     key = state.add_own(mask, "drawn")
     assert state.chosen == (key,)
     assert chosen_rows(step.table) == [6]
     assert step.table.item(6, 1).text() == "drawn"
-    assert step.table.item(6, 2).text() == f"{mask.sum()}"
+    # All voxels are counted once it rests: until then the others have the figures of before.
+    counts = np.bincount(layer.data.ravel())[1:]
+    assert [step.table.item(row, 2).text() for row in range(7)] == [*before, "…"]
+    assert before != [str(n) for n in counts[:6]]
+    settle(qtbot, step)
+    assert [step.table.item(row, 2).text() for row in range(7)] == [str(n) for n in counts]
+    assert counts[6] == mask.sum()
     # While the slider moves, own classes are values of their own.
     step.slider.setValue(9)
     value = np.unique(layer.data[mask])

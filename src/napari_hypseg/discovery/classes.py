@@ -175,6 +175,10 @@ class Tally:
         self._own: tuple[OwnClass, ...] | None = None
         self._table: tuple[Counts, Counts, Array]
 
+    def knows(self, partition: Partition) -> bool:
+        """Whether the figures are there at once: else all voxels of the own classes are counted."""
+        return not partition.own or partition.own is self._own
+
     def figures(
         self, partition: Partition, voxel_size: tuple[float, float, float]
     ) -> list[Figures]:

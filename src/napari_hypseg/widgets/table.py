@@ -46,6 +46,9 @@ class ClassTable(QTableWidget):
         self._state = state
         # Keys of the classes, a row each.
         self._keys: list[int] = []
+        # Figures by key; those of before while the voxels of one's own classes are not counted.
+        self._figures: dict[int, Figures] = {}
+        self._is_counted = True
         self.setHorizontalHeaderLabels(list(_COLUMNS))
         for column, tip in enumerate(_COLUMNS.values()):
             self.horizontalHeaderItem(column).setToolTip(tip)
@@ -69,41 +72,62 @@ class ClassTable(QTableWidget):
         self.itemChanged.connect(self._on_edited)
         self.itemSelectionChanged.connect(self._on_chosen)
         state.result_changed.connect(self.refresh)
-        state.partition_changed.connect(self.refresh)
+        state.partition_changed.connect(self._on_partition)
+        state.settled.connect(self._on_settled)
         state.chosen_changed.connect(self._mark)
 
     def refresh(self) -> None:
         """Show the classes as they are now."""
         partition, result = self._state.partition, self._state.result
+        self._figures, self._is_counted = {}, True
+        if partition is not None and result is not None:
+            figures = result.tally.figures(partition, result.latents.voxel_size)
+            self._figures = dict(zip(partition.keys, figures, strict=True))
+        self._list()
+
+    def _on_partition(self) -> None:
+        partition, result = self._state.partition, self._state.result
+        if partition is None or result is None or result.tally.knows(partition):
+            self.refresh()
+        else:
+            # All voxels are counted once it rests: the class itself is drawn before.
+            self._is_counted = False
+            self._list()
+
+    def _on_settled(self) -> None:
+        if not self._is_counted:
+            self.refresh()
+
+    def _list(self) -> None:
+        partition = self._state.partition
         classes = [] if partition is None else partition.classes
         with QSignalBlocker(self):
             self.setRowCount(len(classes))
-            self._keys = []
-            if partition is not None and result is not None:
-                figures = result.tally.figures(partition, result.latents.voxel_size)
-                pairs = self._sorted(list(zip(classes, figures, strict=True)))
-                self._keys = [shown.key for shown, _ in pairs]
-                for row, (shown, figure) in enumerate(pairs):
-                    self._fill(row, shown, figure)
+            pairs = self._sorted([(shown, self._figures.get(shown.key)) for shown in classes])
+            self._keys = [shown.key for shown, _ in pairs]
+            for row, (shown, figure) in enumerate(pairs):
+                self._fill(row, shown, figure)
         self._mark()
 
     def _sorted(
-        self, pairs: list[tuple[PartitionClass, Figures]]
-    ) -> list[tuple[PartitionClass, Figures]]:
+        self, pairs: list[tuple[PartitionClass, Figures | None]]
+    ) -> list[tuple[PartitionClass, Figures | None]]:
         """The classes in the order of the column that is marked; those without a figure last."""
         header = self.horizontalHeader()
         column = header.sortIndicatorSection()
         falling = header.sortIndicatorOrder() == Qt.SortOrder.DescendingOrder
 
-        def value(pair: tuple[PartitionClass, Figures]) -> Any:
+        def value(pair: tuple[PartitionClass, Figures | None]) -> Any:
             shown, figure = pair
             if column == 1:
                 # Numbers within names count as numbers: class 10 comes after class 9.
                 parts = re.split(r"(\d+)", shown.name.casefold())
                 return [(int(p), "") if p.isdigit() else (-1, p) for p in parts]
-            if column == 4 and math.isnan(figure.distance):
+            if column == 0:
+                return shown.label
+            if figure is None or (column == 4 and math.isnan(figure.distance)):
                 return -math.inf if falling else math.inf
-            return (shown.label, 0, figure.voxels, figure.volume_nm3, figure.distance)[column]
+            return (figure.voxels, figure.volume_nm3, figure.distance)[column - 2]
 
         return sorted(pairs, key=value, reverse=falling)
 
@@ -114,18 +138,22 @@ class ClassTable(QTableWidget):
         self.setCurrentItem(item)
         self.editItem(item)
 
-    def _fill(self, row: int, shown: PartitionClass, figure: Figures) -> None:
+    def _fill(self, row: int, shown: PartitionClass, figure: Figures | None) -> None:
         first = self._cell(row, 0, "", Qt.ItemFlag.ItemIsUserCheckable)
         state = Qt.CheckState.Unchecked if shown.hidden else Qt.CheckState.Checked
         first.setCheckState(state)
         first.setIcon(_swatch(QColor.fromRgbF(*shown.colour)))
         self._cell(row, 1, shown.name, Qt.ItemFlag.ItemIsEditable).setToolTip(shown.name)
-        distance = "–" if math.isnan(figure.distance) else f"{figure.distance:.2f}"
-        sizes = figure.voxels, round(figure.volume_nm3)
-        for column, text in enumerate([*map(short_number, sizes), distance], start=2):
+        texts, tips = ["…"] * 3, [""] * 3
+        if figure is not None:
+            sizes = figure.voxels, round(figure.volume_nm3)
+            distance = "–" if math.isnan(figure.distance) else f"{figure.distance:.2f}"
+            texts = [*map(short_number, sizes), distance]
+            tips = [*(f"{size:,}" for size in sizes), ""]
+        for column, (text, tip) in enumerate(zip(texts, tips, strict=True), start=2):
             item = self._cell(row, column, text)
             item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-            item.setToolTip(f"{sizes[column - 2]:,}" if column < 4 else "")
+            item.setToolTip(tip)
 
     def _cell(self, row: int, column: int, text: str, *flags: Qt.ItemFlag) -> QTableWidgetItem:
         item = self.item(row, column)
