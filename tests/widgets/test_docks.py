@@ -439,14 +439,6 @@ def test_a_superseded_job_gives_nothing(qtbot):
     assert got == []
 
 
-def test_a_job_of_a_window_that_closes_at_once_never_begins(qtbot):
-    runner, got = JobRunner(), []
-    runner.start("counting", iter(got.append("began") for _ in range(1)), got.append)
-    runner.abandon()
-    qtbot.wait(50)
-    assert got == []
-
-
 # -- slider, table, disk
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from napari.qt.threading import create_worker
 from napari.utils import cancelable_progress
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QObject, Signal
 
 from napari_hypseg.jobs import Job, Progress
 from napari_hypseg.widgets.loading import load_torch
@@ -50,22 +50,12 @@ class _Run(QObject):
         # Empty until the job has ended by itself: then its result or its failure.
         self.outcome: list[Any] = []
         self._job = job
+        # In napari's own window of activities, where it can be cancelled too.
         self._showing = False
-        self._activity: cancelable_progress
+        self._activity = cancelable_progress(desc=title, total=0, gui=True)
         self.worker = create_worker(self._drive, _start_thread=False)
         self.worker.yielded.connect(self._on_yielded)
         self.worker.finished.connect(self._on_finished)
-        # Once the window has drawn what the click has changed: napari lays its own out anew for
-        # the bar, and both together would hold it up for long.
-        self.soon = QTimer(self)
-        self.soon.setSingleShot(True)
-        self.soon.timeout.connect(self._begin)
-        self.soon.start(0)
-
-    def _begin(self) -> None:
-        # In napari's own window of activities, where it can be cancelled too.
-        self._activity = cancelable_progress(desc=self.title, total=0, gui=True)
-        self.worker.start()
 
     def _drive(self) -> Generator[Progress, None, None]:
         torch = load_torch()
@@ -171,6 +161,7 @@ class JobRunner(QObject):
         self._run.progressed.connect(self._on_progress)
         self._run.cancelled.connect(self.stop)
         self._run.finished.connect(self._on_finished)
+        self._run.worker.start()
         self.changed.emit()
 
     def stop(self) -> None:
@@ -189,7 +180,6 @@ class JobRunner(QObject):
         """Stop the running job when the window is gone: nothing is announced any more."""
         if self._run is not None:
             self._run.superseded = self._run.stopping = True
-            self._run.soon.stop()
 
     def _on_progress(self, progress: Progress) -> None:
         if self._run is None or self._run.superseded:
