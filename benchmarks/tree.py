@@ -1,8 +1,7 @@
 """Clusters of a made-up volume from latents on disk: `python -m benchmarks.tree Z Y X [KIND]`.
 
-KIND is ``volume`` (the default: smoothing and the tree of the volume), ``disk`` (the tree of the
-disk) or ``flat`` (k-means for each k = 2 to 30 by itself, and the labels of all 29), both without
-smoothing. Prints for each stage its seconds and those of the processor, all threads together (what
+KIND is ``volume`` (the default) or ``disk`` (smoothing and that tree), or ``flat`` (k-means for
+each k = 2 to 30 by itself, and the labels of all 29) without smoothing. Prints for each stage its seconds and those of the processor, all threads together (what
 counts where other work runs beside it), and the peak memory. The points are what an encoder could
 make of patches of 5 voxels: their mean and their standard deviation.
 """
@@ -72,12 +71,12 @@ def show(name: str, seconds: np.ndarray) -> None:
 
 def clusters_job(kind: Kind, latents: Latents, volume: Volume, place: str) -> Job[object]:
     """What a person waits for: the tree, or the labels of every k."""
-    if kind == "volume":
-        return (yield from cluster_job(latents, volume, store=Path(place, "smooth.zarr")))
-    clusters = yield from cluster_job(latents, tree=kind, smoothing=0)
-    if kind == "flat":
-        return (yield from clusters.labels_job(range(2, 31)))
-    return clusters
+    if kind != "flat":
+        return (
+            yield from cluster_job(latents, volume, tree=kind, store=Path(place, "smooth.zarr"))
+        )
+    clusters = yield from cluster_job(latents, tree="flat", smoothing=0)
+    return (yield from clusters.labels_job(range(2, 31)))
 
 
 def main() -> None:

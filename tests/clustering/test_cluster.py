@@ -253,10 +253,14 @@ def _beside(array):
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 1.0])
-def test_intensities_tell_apart_what_patches_cannot(smoothing):
+@pytest.mark.parametrize("kind", ["volume", "disk"])
+def test_intensities_tell_apart_what_patches_cannot(kind, smoothing):
     # A thin sheet: for the points, everything is alike but noise.
     array = 0.2 * np.random.default_rng(0).normal(size=(16, 18, 20))
     array[:, :, 9:11] += 3
+    if kind == "disk":
+        # A second one that does not touch the first: things of a kind.
+        array[:, :, 15:17] += 3
     volume, latents = _beside(array)
     truth = (array > 1.5).ravel()
 
@@ -264,8 +268,8 @@ def test_intensities_tell_apart_what_patches_cannot(smoothing):
         labels = clusters.labels(3).ravel()
         return max(adjusted_rand_score(truth, labels == label) for label in (1, 2, 3))
 
-    assert best(cluster(latents, volume, smoothing=smoothing)) > 0.95
-    assert best(cluster(latents, smoothing=smoothing)) < 0.3
+    assert best(cluster(latents, volume, tree=kind, smoothing=smoothing)) > 0.95
+    assert best(cluster(latents, tree=kind, smoothing=smoothing)) < 0.3
 
 
 @pytest.mark.parametrize("twin", [False, True])

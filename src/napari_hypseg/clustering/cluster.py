@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 
 from napari_hypseg.clustering.agglomerate import Counts, contacts_job, merge_leaves_job
+from napari_hypseg.clustering.kinds import ROUNDS, kinds_job
 from napari_hypseg.clustering.kmeans import (
     Weighted,
     bin_points,
@@ -41,8 +42,6 @@ Kind = Literal["volume", "disk", "flat"]
 _REGIONS = 240
 # Leaves of the tree of the disk: the largest granularity that a person may ask for, doubled.
 _LEAVES = 60
-# Rounds of k-means for these leaves: 100 lower the sum of squared distances by 1.4 % more.
-_ROUNDS = 30
 # The papers fit up to this many clusters.
 _MOST_FLAT = 30
 
@@ -55,7 +54,7 @@ class TreeClustering:
     ----------
     kind : {"volume", "disk"}
         The tree of the volume (leaves are regions, only those that touch merge) or of the disk
-        (leaves are clusters of latent points, wherever they lie).
+        (leaves are clusters of latent points and what lies beside them, wherever they lie).
     leaves : array of uint8, shape (z, y, x)
         Leaf of each voxel, 0 to n - 1.
     tree : MergeTree
@@ -177,8 +176,8 @@ def cluster(
         The points.
     volume : Volume, optional
         The volume that was mapped. Its voxels' own intensities, weighed by their signal-to-noise
-        ratio, are smoothed together with the points, and the tree of the volume rests on both;
-        without it, on the points alone.
+        ratio, are smoothed together with the points, and both trees rest on both; without it, on
+        the points alone.
     tree : {"volume", "disk", "flat"}
         The tree of the volume: which things contain which (regions that touch merge). The tree of
         the disk: what kinds of thing are there (clusters merge wherever they lie). Or the papers'
@@ -231,13 +230,15 @@ def cluster_job(
     if tree not in get_args(Kind):
         raise ValueError(f"there is no tree {tree!r}: volume, disk or flat")
     intensity = None
-    # Without smoothing only the tree of the volume looks at them.
-    if volume is not None and (smoothing or tree == "volume"):
+    # The papers' clusters don't look at them; their smoothing does.
+    if volume is not None and (smoothing or tree != "flat"):
         intensity = yield from intensity_job(volume, latents)
     if smoothing:
         latents = yield from smooth_job(latents, smoothing, intensity=intensity, store=store)
     if tree == "volume":
         return (yield from _volume_job(latents, intensity))
+    if tree == "disk" and intensity is not None:
+        return (yield from _kinds_job(latents, intensity, seed))
     points, weights = yield from reduce_job(latents, seed=seed)
     if tree == "flat":
         return FlatClustering(latents, points, weights, seed)
@@ -248,7 +249,11 @@ def _curvature(latents: Latents) -> float | None:
     return latents.curvature if latents.geometry == "hyperbolic" else None
 
 
-def _volume_job(latents: Latents, intensity: Intensity | None) -> Job[TreeClustering]:
+def _coordinates(latents: Latents, intensity: Intensity | None) -> Callable[[Box], Points]:
+    """What gives the latent points of a box of voxels and what lies beside them.
+
+    Shape (z, y, x, m): where the space is curved the first d lie on the hyperboloid.
+    """
     curvature, d = _curvature(latents), latents.dim
 
     def read(box: Box) -> Points:
@@ -267,6 +272,11 @@ def _volume_job(latents: Latents, intensity: Intensity | None) -> Job[TreeCluste
             [to_hyperboloid(points[..., :d], curvature), points[..., d:] * 2 * curvature**0.5], -1
         )
 
+    return read
+
+
+def _volume_job(latents: Latents, intensity: Intensity | None) -> Job[TreeClustering]:
+    curvature, d, read = _curvature(latents), latents.dim, _coordinates(latents, intensity)
     leaves = min(_REGIONS, math.prod(latents.shape))
     job = regions_job(latents.shape, read, leaves=leaves, curved=d if curvature else 0)
     labels, regions = yield from job
@@ -275,11 +285,21 @@ def _volume_job(latents: Latents, intensity: Intensity | None) -> Job[TreeCluste
     return TreeClustering("volume", labels, tree)
 
 
+def _kinds_job(latents: Latents, intensity: Intensity, seed: int) -> Job[TreeClustering]:
+    """The tree of the disk of points with intensities beside them."""
+    curvature, d = _curvature(latents), latents.dim
+    labels, regions = yield from kinds_job(
+        _rows(latents), latents.shape, _coordinates(latents, intensity),
+        leaves=_LEAVES, curved=d if curvature else 0, seed=seed,
+    )  # fmt: skip
+    return TreeClustering("disk", labels, (yield from _tree_job(regions, curvature, d)))
+
+
 def _disk_job(latents: Latents, points: Points, weights: Points, seed: int) -> Job[TreeClustering]:
     curvature = _curvature(latents)
     leaves = count_distinct(torch.from_numpy(points), _LEAVES)
     fit = yield from hyperbolic_kmeans_job(
-        points, leaves, weights=weights, seed=seed, n_init=1, max_iter=_ROUNDS, curvature=curvature
+        points, leaves, weights=weights, seed=seed, n_init=1, max_iter=ROUNDS, curvature=curvature
     )
     ((labels, counts),) = yield from _assign_job(latents, [fit.centroids], points)
     used = np.flatnonzero(counts)
@@ -304,8 +324,7 @@ def _assign_job(
     yield Progress("labelling voxels", 0, 1)
     find = _finder(latents, centroids, points)
     out = [(np.empty(latents.shape, np.uint8), np.zeros(len(c), np.int64)) for c in centroids]
-    # Chunks in a row along x: long rows are copied faster.
-    boxes = [(z, y, slice(None)) for z, y, x in latents.chunk_boxes() if not x.start]
+    boxes = _rows(latents)
     for done, box in enumerate(boxes):
         yield Progress("labelling voxels", done, len(boxes))
         found, counted = find(latents.read(box).reshape(-1, latents.dim))
@@ -314,6 +333,12 @@ def _assign_job(
             counts += more[: len(counts)]
     yield Progress("labelling voxels", len(boxes), len(boxes))
     return out
+
+
+def _rows(latents: Latents) -> list[Box]:
+    """Chunks in a row along x, as one box: long rows are copied faster."""
+    end = latents.shape[2]
+    return [(z, y, slice(0, end)) for z, y, x in latents.chunk_boxes() if not x.start]
 
 
 _Find = Callable[[npt.NDArray[np.float32]], tuple[npt.NDArray[np.integer], npt.NDArray[np.int64]]]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
 from napari_hypseg.jobs import Job, Progress
 from napari_hypseg.latents.store import Latents
+from napari_hypseg.volumes.volume import Box
 
-__all__ = ["reduce_job"]
+__all__ = ["reduce_job", "sample_job"]
 
 # Cells along each side of the grid over the points: with 1024 (at least half of them within the
 # points' reach) they are far smaller than the posterior's spread, and at most a few hundred
@@ -50,16 +53,40 @@ def reduce_job(latents: Latents, *, seed: int = 0) -> Job[tuple[Points, Points]]
             yield Progress("binning the disk", i + 1, len(chunks))
         return grid.points()
 
+    sample = yield from sample_job(chunks, total, latents.read_all, seed=seed)
+    return sample, np.full(len(sample), total / len(sample))
+
+
+def sample_job(
+    boxes: Sequence[Box],
+    total: int,
+    read: Callable[[Box], npt.NDArray[np.floating]],
+    *,
+    seed: int,
+) -> Job[Points]:
+    """A uniform random sample of 200,000 points, shape (n, m); all of them, if there are no more.
+
+    Parameters
+    ----------
+    boxes : sequence of tuple of slice
+        Boxes of voxels that tile the volume.
+    total : int
+        Voxels in all of them.
+    read : callable
+        Points of a box, shape (z, y, x, m).
+    seed : int
+    """
     rng = np.random.default_rng(seed)
     share = min(1.0, _SAMPLE / total)
     parts = []
-    for i, box in enumerate(chunks):
-        points = latents.read_all(box).reshape(-1, d)
+    for i, box in enumerate(boxes):
+        points = read(box)
+        points = points.reshape(-1, points.shape[-1])
         count = len(points) if share == 1 else int(rng.binomial(len(points), share))
         parts.append(points[rng.choice(len(points), count, replace=False)].astype(np.float64))
-        yield Progress("sampling the latents", i + 1, len(chunks))
+        yield Progress("sampling the latents", i + 1, len(boxes))
     sample: Points = np.concatenate(parts)
-    return sample, np.full(len(sample), total / len(sample))
+    return sample
 
 
 class _Grid:
