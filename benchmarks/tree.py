@@ -1,9 +1,10 @@
 """Clusters of a made-up volume from latents on disk: `python -m benchmarks.tree Z Y X [KIND]`.
 
 KIND is ``volume`` (the default) or ``disk`` (smoothing and that tree), or ``flat`` (k-means for
-each k = 2 to 30 by itself, and the labels of all 29) without smoothing. Prints for each stage its seconds and those of the processor, all threads together (what
-counts where other work runs beside it), and the peak memory. The points are what an encoder could
-make of patches of 5 voxels: their mean and their standard deviation.
+each k = 2 to 30 by itself, and the labels of all 29) without smoothing. Prints for each stage its
+seconds and those of the processor, all threads together (what counts where other work runs beside
+it), and the peak memory. The points are what an encoder could make of patches of 5 voxels: their
+mean and their standard deviation.
 """
 
 from __future__ import annotations

@@ -35,8 +35,8 @@ _MOST_BYTES = 2_900_000
 _KINDS = {
     "volume": "The tree of the volume: regions that touch were merged, the most alike first. "
     "Each class is a part, or a few parts, of the volume.",
-    "disk": "The tree of the disk: voxels alike in their points, and in the intensities and textures "
-    "beside them, were merged, wherever they lie in the volume. Each class is a kind of voxel.",
+    "disk": "The tree of the disk: voxels alike in their points, and in the intensities and "
+    "textures beside them, were merged, wherever they lie. Each class is a kind of voxel.",
     "flat": "Flat clusters, fitted anew for each number of classes, as in the papers: "
     "levels need not nest, and a label may mean something else at another level.",
 }
