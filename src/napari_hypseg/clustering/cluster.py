@@ -249,21 +249,27 @@ def _curvature(latents: Latents) -> float | None:
     return latents.curvature if latents.geometry == "hyperbolic" else None
 
 
-def _coordinates(latents: Latents, intensity: Intensity | None) -> Callable[[Box], Points]:
-    """What gives the latent points of a box of voxels and what lies beside them.
+def _channels(
+    latents: Latents, intensity: Intensity | None
+) -> Callable[[Box], npt.NDArray[np.float32]]:
+    """What gives the latent points of a box of voxels and what lies beside them."""
 
-    Shape (z, y, x, m): where the space is curved the first d lie on the hyperboloid.
-    """
-    curvature, d = _curvature(latents), latents.dim
+    def read(box: Box) -> npt.NDArray[np.float32]:
+        if latents.beside:
+            return latents.read_channels(box)
+        points = latents.read_all(box)
+        if intensity is None:
+            return points
+        return np.concatenate([points, intensity.read(box)[..., None]], -1)
+
+    return read
+
+
+def _volume_job(latents: Latents, intensity: Intensity | None) -> Job[TreeClustering]:
+    curvature, d, channels = _curvature(latents), latents.dim, _channels(latents, intensity)
 
     def read(box: Box) -> Points:
-        if latents.beside:
-            channels = latents.read_channels(box)
-        else:
-            channels = latents.read_all(box)
-            if intensity:
-                channels = np.concatenate([channels, intensity.read(box)[..., None]], -1)
-        points: Points = channels.astype(np.float64)
+        points: Points = channels(box).astype(np.float64)
         if curvature is None:
             return points
         # Tangent vectors of length 1 lead to a distance of 2 in the ball, and of 2 sqrt(c) on
@@ -272,11 +278,6 @@ def _coordinates(latents: Latents, intensity: Intensity | None) -> Callable[[Box
             [to_hyperboloid(points[..., :d], curvature), points[..., d:] * 2 * curvature**0.5], -1
         )
 
-    return read
-
-
-def _volume_job(latents: Latents, intensity: Intensity | None) -> Job[TreeClustering]:
-    curvature, d, read = _curvature(latents), latents.dim, _coordinates(latents, intensity)
     leaves = min(_REGIONS, math.prod(latents.shape))
     job = regions_job(latents.shape, read, leaves=leaves, curved=d if curvature else 0)
     labels, regions = yield from job
@@ -289,8 +290,8 @@ def _kinds_job(latents: Latents, intensity: Intensity, seed: int) -> Job[TreeClu
     """The tree of the disk of points with intensities beside them."""
     curvature, d = _curvature(latents), latents.dim
     labels, regions = yield from kinds_job(
-        _rows(latents), latents.shape, _coordinates(latents, intensity),
-        leaves=_LEAVES, curved=d if curvature else 0, seed=seed,
+        _rows(latents), latents.shape, _channels(latents, intensity),
+        leaves=_LEAVES, dim=d, curvature=curvature, seed=seed,
     )  # fmt: skip
     return TreeClustering("disk", labels, (yield from _tree_job(regions, curvature, d)))
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from numba import njit, prange
 
-from napari_hypseg.clustering.kmeans import count_distinct, hyperbolic_kmeans_job, nearest
+from napari_hypseg.clustering.kmeans import count_distinct, hyperbolic_kmeans_job
 from napari_hypseg.clustering.reduce import Points, sample_job
 from napari_hypseg.clustering.ward import Regions
 from napari_hypseg.jobs import Job, Progress
+from napari_hypseg.training.devices import match_numba_threads
 from napari_hypseg.volumes.volume import Box
 
 __all__ = ["ROUNDS", "kinds_job"]
@@ -20,17 +22,24 @@ __all__ = ["ROUNDS", "kinds_job"]
 #: Rounds of k-means for the leaves of a tree: 100 lower the sum of squared distances by 1.4 % more.
 ROUNDS = 30
 
+# Voxels in a row for one thread.
+_BLOCK = 1 << 14
+
+Bytes = npt.NDArray[np.uint8]
+Channels = npt.NDArray[np.float32]
+
 
 def kinds_job(
-    boxes: list[Box],
+    boxes: Sequence[Box],
     shape: tuple[int, int, int],
-    read: Callable[[Box], Points],
+    read: Callable[[Box], Channels],
     *,
     leaves: int,
-    curved: int,
+    dim: int,
+    curvature: float | None,
     seed: int,
-) -> Job[tuple[npt.NDArray[np.uint8], Regions]]:
-    """Cluster the voxels of a volume by their coordinates alone.
+) -> Job[tuple[Bytes, Regions]]:
+    """Cluster the voxels of a volume by their points and what lies beside them alone.
 
     They are told apart by k-means of a sample, on the tangent space at the centre. There distances
     across a ray of length r are ``sinh(r) / r`` times too short (1.2 at r = 1), but the clusters
@@ -39,16 +48,19 @@ def kinds_job(
 
     Parameters
     ----------
-    boxes : list of tuple of slice
+    boxes : sequence of tuple of slice
         Which tile the volume.
     shape : tuple of int
         Its shape, (z, y, x).
     read : callable
-        Coordinates of a box of voxels, shape (z, y, x, m): `curved` on the hyperboloid, the others
-        Euclidean.
+        Channels of a box of voxels, shape (z, y, x, m): points and, in units of tangent vectors,
+        what lies beside them.
     leaves : int
-        Clusters at most, up to 256; fewer where fewer coordinates are different.
-    curved : int
+        Clusters at most, up to 256; fewer where fewer voxels are different.
+    dim : int
+        Channels of the points, d.
+    curvature : float or None
+        The ball has curvature ``-curvature``; None for R^d.
     seed : int
 
     Returns
@@ -56,46 +68,80 @@ def kinds_job(
     labels : array of uint8, shape (z, y, x)
         Cluster of each voxel, from 0.
     regions : Regions
-        Each may merge with every other.
+        Of the unit hyperboloid (or R^d); each may merge with every other.
     """
+    root = math.sqrt(curvature or 0.0)
     sample = yield from sample_job(boxes, math.prod(shape), read, seed=seed)
-    sample = _tangent(sample, curved)
-    count = count_distinct(torch.from_numpy(sample), leaves)
+    vectors = np.array([_tangent(point, dim, root) for point in sample])
+    count = count_distinct(torch.from_numpy(vectors), leaves)
     fit = yield from hyperbolic_kmeans_job(
-        sample, count, seed=seed, n_init=1, max_iter=ROUNDS, curvature=None
+        vectors, count, seed=seed, n_init=1, max_iter=ROUNDS, curvature=None
     )
-    centroids = torch.from_numpy(fit.centroids)
-    labels, counts = np.empty(shape, np.uint8), np.zeros(count, np.int64)
-    # Of the coordinates, and of the one of time.
-    sums = np.zeros((sample.shape[1] + 1, count))
+    # All of a coordinate in a row: so that a point is compared with many at once.
+    centroids = np.ascontiguousarray(fit.centroids.T)
+    labels, sums = np.empty(shape, np.uint8), np.zeros((count, sample.shape[1] + 2))
+    match_numba_threads()
     for done, box in enumerate(boxes):
         yield Progress("labelling voxels", done, len(boxes))
-        points = read(box)
-        flat = points.reshape(-1, points.shape[-1])
-        vectors = torch.from_numpy(_tangent(flat, curved))
-        found = nearest(vectors, centroids, curvature=None).numpy()
-        labels[box] = found.reshape(points.shape[:-1])
-        counts += np.bincount(found, minlength=count)
-        time = np.sqrt(1 + np.square(flat[:, :curved]).sum(1))
-        for row, values in zip(sums, (*flat.T, time), strict=True):
-            row += np.bincount(found, values, minlength=count)
+        channels = read(box)
+        flat = channels.reshape(-1, channels.shape[-1])
+        found, parts = _assign(flat, dim, root, centroids)
+        labels[box] = found.reshape(channels.shape[:-1])
+        sums += parts.sum(0)
     yield Progress("labelling voxels", len(boxes), len(boxes))
 
-    used = np.flatnonzero(counts)
+    used = np.flatnonzero(sums[:, -1])
     if len(used) < count:  # one whose sample lay nearer to another's mean in the end
-        labels = (np.cumsum(counts > 0) - 1).astype(np.uint8)[labels]
-    weights = counts[used].astype(np.float64)
-    means = (sums[:, used] / weights).T
-    means, time = means[:, :-1], means[:, -1]
-    # Back onto the hyperboloid: a mean of its points lies above it.
-    means[:, :curved] /= np.sqrt(time**2 - np.square(means[:, :curved]).sum(1))[:, None]
+        labels = (np.cumsum(sums[:, -1] > 0) - 1).astype(np.uint8)[labels]
+    weights = sums[used, -1].copy()
+    means = sums[used, :-2] / weights[:, None]
+    if curvature:
+        # Back onto the hyperboloid: a mean of its points lies above it.
+        time = sums[used, -2] / weights
+        means[:, :dim] /= np.sqrt(time**2 - np.square(means[:, :dim]).sum(1))[:, None]
     pairs = np.stack(np.triu_indices(len(used), 1), axis=1).astype(np.int32)
-    return labels, Regions(np.ascontiguousarray(means), weights, pairs, np.zeros(len(used)))
+    return labels, Regions(means, weights, pairs, np.zeros(len(used)))
 
 
-def _tangent(points: Points, curved: int) -> Points:
-    """Points, shape (n, m), with tangent vectors in place of coordinates on the hyperboloid."""
-    lengths = np.linalg.norm(points[:, :curved], axis=1, keepdims=True)
-    # A point near the centre is its own vector.
-    shrunk = np.divide(np.arcsinh(lengths), lengths, out=np.ones_like(lengths), where=lengths > 0)
-    return np.concatenate([points[:, :curved] * shrunk, points[:, curved:]], 1)
+@njit(nogil=True, cache=True)
+def _tangent(channels: npt.NDArray[np.floating], dim: int, root: float) -> Points:
+    """Tangent vector at the centre, in lengths of the unit hyperboloid, and what lies beside it."""
+    vector = channels.astype(np.float64)
+    if root:
+        norm = root * np.sqrt(np.square(vector[:dim]).sum())
+        # A point near the centre is its own vector.
+        vector[:dim] *= 2 * root * (np.arctanh(norm) / norm if norm > 1e-9 else 1.0)
+        vector[dim:] *= 2 * root
+    return vector
+
+
+@njit(parallel=True, nogil=True, cache=True)
+def _assign(channels: Channels, dim: int, root: float, centroids: Points) -> tuple[Bytes, Points]:
+    """Nearest centroid of each voxel, and sums for each, block by block.
+
+    The sums are those of the coordinates on the hyperboloid and of what lies beside them, of the
+    coordinate of time, and the number of voxels.
+    """
+    (n, m), k = channels.shape, centroids.shape[1]
+    blocks = (n + _BLOCK - 1) // _BLOCK
+    found, sums = np.empty(n, np.uint8), np.zeros((blocks, k, m + 2))
+    for block in prange(blocks):
+        far = np.empty(k)
+        for i in range(block * _BLOCK, min((block + 1) * _BLOCK, n)):
+            vector = _tangent(channels[i], dim, root)
+            far[:] = 0.0
+            for a in range(m):
+                for j in range(k):
+                    far[j] += (vector[a] - centroids[a, j]) ** 2
+            own = far.argmin()
+            found[i] = own
+            row = sums[block, own]
+            square = 0.0
+            for a in range(dim):
+                square += (root * channels[i, a]) ** 2
+            for a in range(m):
+                lifted = root and a < dim
+                row[a] += 2 * root * channels[i, a] / (1 - square) if lifted else vector[a]
+            row[m] += (1 + square) / (1 - square)
+            row[m + 1] += 1
+    return found, sums
