@@ -72,7 +72,9 @@ def kinds_job(
     """
     root = math.sqrt(curvature or 0.0)
     sample = yield from sample_job(boxes, math.prod(shape), read, seed=seed)
-    vectors = np.array([_tangent(point, dim, root) for point in sample])
+    vectors = np.empty_like(sample)
+    for point, vector in zip(sample, vectors, strict=True):
+        _to_tangent(point, dim, root, vector)
     count = count_distinct(torch.from_numpy(vectors), leaves)
     fit = yield from hyperbolic_kmeans_job(
         vectors, count, seed=seed, n_init=1, max_iter=ROUNDS, curvature=None
@@ -104,15 +106,21 @@ def kinds_job(
 
 
 @njit(nogil=True, cache=True)
-def _tangent(channels: npt.NDArray[np.floating], dim: int, root: float) -> Points:
-    """Tangent vector at the centre, in lengths of the unit hyperboloid, and what lies beside it."""
-    vector = channels.astype(np.float64)
-    if root:
-        norm = root * np.sqrt(np.square(vector[:dim]).sum())
-        # A point near the centre is its own vector.
-        vector[:dim] *= 2 * root * (np.arctanh(norm) / norm if norm > 1e-9 else 1.0)
-        vector[dim:] *= 2 * root
-    return vector
+def _to_tangent(channels: npt.NDArray[np.floating], dim: int, root: float, vector: Points) -> float:
+    """Tangent vector at the centre, in lengths of the unit hyperboloid, and what lies beside it.
+
+    It is written into ``vector``. Returns ``c |x|^2`` of the point x.
+    """
+    square = 0.0
+    for a in range(dim):
+        square += (root * channels[a]) ** 2
+    norm = np.sqrt(square)
+    # A point near the centre is its own vector.
+    factor = np.arctanh(norm) / norm if norm > 1e-9 else 1.0
+    for a in range(len(channels)):
+        scale = 2 * root * (factor if a < dim else 1.0) if root else 1.0
+        vector[a] = scale * channels[a]
+    return square
 
 
 @njit(parallel=True, nogil=True, cache=True)
@@ -126,9 +134,9 @@ def _assign(channels: Channels, dim: int, root: float, centroids: Points) -> tup
     blocks = (n + _BLOCK - 1) // _BLOCK
     found, sums = np.empty(n, np.uint8), np.zeros((blocks, k, m + 2))
     for block in prange(blocks):
-        far = np.empty(k)
+        far, vector = np.empty(k), np.empty(m)
         for i in range(block * _BLOCK, min((block + 1) * _BLOCK, n)):
-            vector = _tangent(channels[i], dim, root)
+            square = _to_tangent(channels[i], dim, root, vector)
             far[:] = 0.0
             for a in range(m):
                 for j in range(k):
@@ -136,9 +144,6 @@ def _assign(channels: Channels, dim: int, root: float, centroids: Points) -> tup
             own = far.argmin()
             found[i] = own
             row = sums[block, own]
-            square = 0.0
-            for a in range(dim):
-                square += (root * channels[i, a]) ** 2
             for a in range(m):
                 lifted = root and a < dim
                 row[a] += 2 * root * channels[i, a] / (1 - square) if lifted else vector[a]
