@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import math
+import warnings
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["GyroplaneConv3d"]
+__all__ = ["GyroplaneConv3d", "load_geoopt"]
+
+
+def load_geoopt() -> Any:
+    """geoopt: it takes seconds to load, so it is when a network is built, not with the package."""
+    with warnings.catch_warnings():
+        # geoopt 0.5 decorates its functions with this: PyTorch 2.15 warns every user of it.
+        warnings.filterwarnings("ignore", "`torch.jit.script` is")
+        return importlib.import_module("geoopt")
 
 
 class GyroplaneConv3d(nn.Module):
@@ -57,9 +68,7 @@ class GyroplaneConv3d(nn.Module):
         curvature: float = 1.0,
     ) -> None:
         super().__init__()
-        # geoopt takes seconds to import; models are built long after the package is.
-        from geoopt import ManifoldParameter, PoincareBall
-
+        geoopt = load_geoopt()
         self.kernel_size = kernel_size
         self.stride = stride
         self.padding = padding
@@ -69,8 +78,8 @@ class GyroplaneConv3d(nn.Module):
         fan_in = in_channels * kernel_size**3 * latent_dim
         # The limit for small curvature has weights 4a: aim at the usual 1/sqrt(fan in) there.
         self.normals = nn.Parameter(torch.randn(shape) / (4 * math.sqrt(fan_in)))
-        ball = PoincareBall(c=curvature)
-        self.offsets = ManifoldParameter(
+        ball = geoopt.PoincareBall(c=curvature)
+        self.offsets: nn.Parameter = geoopt.ManifoldParameter(
             torch.randn(shape) * (0.1 / math.sqrt(curvature * latent_dim)), manifold=ball
         )
 

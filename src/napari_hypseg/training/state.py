@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from napari_hypseg.model.config import ModelConfig, TrainingConfig
 from napari_hypseg.model.files import Model, ModelError, load_tensors, save_tensors
+from napari_hypseg.model.gyroplane import load_geoopt
 from napari_hypseg.model.vae import VAE
 from napari_hypseg.training.devices import has_fast_bfloat16
 from napari_hypseg.training.losses import Losses, objective
@@ -72,9 +73,7 @@ class TrainingState:
     def __init__(
         self, model: ModelConfig, training: TrainingConfig, seed: int, device: torch.device
     ) -> None:
-        from geoopt import ManifoldParameter
-        from geoopt.optim import RiemannianAdam
-
+        geoopt = load_geoopt()
         self.training = training
         self.seed = seed
         self.device = device
@@ -89,8 +88,8 @@ class TrainingState:
             for layers in (self.network.encoder.convolutions, self.network.decoder.layers):
                 layers.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         parameters = list(self.network.parameters())
-        on_ball = [p for p in parameters if isinstance(p, ManifoldParameter)]
-        euclidean = [p for p in parameters if not isinstance(p, ManifoldParameter)]
+        on_ball = [p for p in parameters if isinstance(p, geoopt.ManifoldParameter)]
+        euclidean = [p for p in parameters if not isinstance(p, geoopt.ManifoldParameter)]
         self._optimisers: list[torch.optim.Optimizer] = [
             torch.optim.Adam(
                 euclidean, lr=training.learning_rate, amsgrad=True, fused=device.type != "mps"
@@ -98,7 +97,7 @@ class TrainingState:
         ]
         if on_ball:
             self._optimisers.append(
-                RiemannianAdam(on_ball, lr=training.ball_learning_rate, amsgrad=True)
+                geoopt.optim.RiemannianAdam(on_ball, lr=training.ball_learning_rate, amsgrad=True)
             )
         for optimiser in self._optimisers:
             for group in optimiser.param_groups:

@@ -83,8 +83,10 @@ def find_choices() -> Choices:
 def _find_choices() -> Choices:
     asked = read_settings().device
     torch = load_torch()
+    from napari_hypseg.model.gyroplane import load_geoopt
+
     # The first optimiser brings PyTorch's compiler along.
-    importlib.import_module("geoopt.optim").RiemannianAdam([torch.zeros(1)])
+    load_geoopt().optim.RiemannianAdam([torch.zeros(1)])
     importlib.import_module("napari_hypseg.session")
     # napari's first labels layer needs these: for it the window would stand still.
     for name in ("pandas", "skimage.color"):
