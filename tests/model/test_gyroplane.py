@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -187,3 +189,12 @@ def test_offsets_are_points_of_the_ball():
     assert isinstance(layer.offsets, ManifoldParameter)
     assert float(2.0 * layer.offsets.detach().square().sum(-1).max()) < 1
     assert layer.normals.shape == (500, 1, 27, 2)
+
+
+def test_geoopt_is_loaded_without_a_word():
+    code = "from napari_hypseg.model.gyroplane import load_geoopt as load; load().PoincareBall()"
+    # What PyTorch says of geoopt would end it.
+    done = subprocess.run(
+        [sys.executable, "-W", "error:`torch.jit", "-c", code], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")

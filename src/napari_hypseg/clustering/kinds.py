@@ -72,9 +72,7 @@ def kinds_job(
     """
     root = math.sqrt(curvature or 0.0)
     sample = yield from sample_job(boxes, math.prod(shape), read, seed=seed)
-    vectors = np.empty_like(sample)
-    for point, vector in zip(sample, vectors, strict=True):
-        _to_tangent(point, dim, root, vector)
+    vectors = _tangents(sample, dim, root)
     count = count_distinct(torch.from_numpy(vectors), leaves)
     fit = yield from hyperbolic_kmeans_job(
         vectors, count, seed=seed, n_init=1, max_iter=ROUNDS, curvature=None
@@ -121,6 +119,14 @@ def _to_tangent(channels: npt.NDArray[np.floating], dim: int, root: float, vecto
         scale = 2 * root * (factor if a < dim else 1.0) if root else 1.0
         vector[a] = scale * channels[a]
     return square
+
+
+@njit(nogil=True, cache=True)
+def _tangents(channels: Points, dim: int, root: float) -> Points:
+    vectors = np.empty(channels.shape)
+    for i in range(len(channels)):
+        _to_tangent(channels[i], dim, root, vectors[i])
+    return vectors
 
 
 @njit(parallel=True, nogil=True, cache=True)
