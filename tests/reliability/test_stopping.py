@@ -226,6 +226,8 @@ def test_what_stepped_aside_comes_back(tmp_path):
     (tmp_path / "a.zarr" / "kept").write_text("old")
     os.replace(tmp_path / "a.zarr", tmp_path / ".a.zarr.0123abcd.old")
     (tmp_path / ".a.zarr.0123abcd.new").mkdir()
+    (tmp_path / ".a.hypseg.x_0z9k2q.new").mkdir()
+    (tmp_path / ".a.hypseg.x_0z9k2q.new" / ".tmpAb1Cd2").write_text("half")
     (tmp_path / ".mine.txt").write_text("mine")
     with locked(tmp_path):
         assert {p.name for p in tmp_path.iterdir()} == {"a.zarr", ".mine.txt", ".hypseg.lock"}

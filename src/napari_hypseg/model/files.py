@@ -8,11 +8,12 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import save_file
 from torch import Tensor
 
 from napari_hypseg.model.config import ModelConfig
@@ -77,9 +78,15 @@ def save_tensors(
     text = json.dumps(metadata, allow_nan=False)
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     try:
-        with replacing(path) as fresh:
-            # Not save_file: killed in the middle, it leaves a temporary file of its own behind.
-            Path(fresh).write_bytes(save(plain, {_KEY: text, "checksum": _hash(text, plain)}))
+        with (
+            replacing(path) as fresh,
+            # What save_file writes has a name of its own: killed in the middle it would be left.
+            TemporaryDirectory(prefix=f".{path.name}.", suffix=".new", dir=path.parent) as folder,
+        ):
+            made = Path(folder, "tensors")
+            # Not save: no other thread runs, nor the window, while it puts the bytes together.
+            save_file(plain, made, {_KEY: text, "checksum": _hash(text, plain)})
+            made.replace(fresh)
     except (OSError, SafetensorError) as error:
         # Where a disk is full, the system's own error does not name the file.
         raise OSError(f"{path}: can't write the file: {error}") from None
@@ -115,7 +122,7 @@ def _hash(text: str, tensors: Mapping[str, Tensor]) -> str:
     digest = hashlib.blake2b(text.encode(), digest_size=8)
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        digest.update(tensor.detach().cpu().reshape(-1).numpy())
     return digest.hexdigest()
 
 

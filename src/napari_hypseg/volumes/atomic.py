@@ -13,7 +13,8 @@ from pathlib import Path
 
 __all__ = ["BusyError", "locked", "remove", "replacing"]
 
-_LEFT = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{8}\.(?P<kind>new|old)")
+# The eight characters are ours or the `tempfile` module's.
+_LEFT = re.compile(r"\.(?P<name>.+)\.[0-9a-z_]{8}\.(?P<kind>new|old)")
 
 
 class BusyError(RuntimeError):
