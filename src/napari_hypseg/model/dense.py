@@ -14,6 +14,8 @@ __all__ = ["DenseConv3d", "DenseConvTranspose3d"]
 # On cubes this small much of a kernel of 5 reaches beyond the border, and convolution routines
 # spend their time on bookkeeping. One matrix per layer, gathered anew from the kernel at every
 # step, trains several times faster on a CPU.
+# Kernel, stride, padding and output padding of a transposed convolution that doubles the side.
+_DOUBLES = (5, 5, 5, 2, 2, 2, 2, 1)
 
 
 class _Tables(NamedTuple):
@@ -21,16 +23,16 @@ class _Tables(NamedTuple):
 
     Attributes
     ----------
-    place : tensor, shape (inputs, outputs)
+    place : tensor, shape (outputs, inputs)
         Index of the weight at each place; the number of weights where the matrix is zero.
-    uses : tensor, shape (weights, most)
-        Flat places of each weight, filled up with the number of places.
+    uses : list of (tensor, tensor), shapes (m,) and (m, n)
+        Indices of the weights that stand in n places, and their flat places, for each n.
     side : int
         Side of the cubes that come out.
     """
 
     place: Tensor
-    uses: Tensor
+    uses: list[tuple[Tensor, Tensor]]
     side: int
 
 
@@ -62,15 +64,18 @@ def _tables(
         tap = taps.view([{axis: side, 4 + axis: span}.get(i, 1) for i in range(8)])
         weight = weight * kernel + tap
         meet = meet & (tap >= 0) & (tap < kernel)
-    place = torch.where(meet, weight, count).reshape(width * side**3, channels * span**3)
+    place = torch.where(meet, weight, count).reshape(width * side**3, channels * span**3).T
 
     flat = place.flatten()
     order = flat.argsort(stable=True)
     often = flat.bincount(minlength=count + 1)[:count]
-    index = (often.cumsum(0) - often)[:, None] + torch.arange(int(often.max()))
-    used = torch.arange(int(often.max())) < often[:, None]
-    uses = torch.where(used, order[index.clamp_max(len(order) - 1)], len(order))
-    return _Tables(place.int().to(device), uses.int().to(device), span)
+    first = often.cumsum(0) - often
+    uses = []
+    for n in often[often > 0].unique().tolist():
+        alike = (often == n).nonzero().flatten()
+        places = order[first[alike, None] + torch.arange(n)]
+        uses.append((alike.to(device), places.int().to(device)))
+    return _Tables(place.int().contiguous().to(device), uses, span)
 
 
 class _Expand(torch.autograd.Function):
@@ -83,25 +88,43 @@ class _Expand(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, weight: Tensor, tables: _Tables) -> Tensor:
         ctx.tables, ctx.shape = tables, weight.shape
-        return _pick(weight, tables.place)
+        values = torch.cat([weight.flatten(), weight.new_zeros(1)])
+        return _pick(values, tables.place)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        return _pick(grads[0], ctx.tables.uses).sum(1).view(ctx.shape), None
+        places = grads[0].flatten()
+        grad = places.new_zeros(ctx.shape.numel())
+        for weights, uses in ctx.tables.uses:
+            grad.index_copy_(0, weights, _pick(places, uses).sum(1))
+        return grad.view(ctx.shape), None
 
 
 def _pick(values: Tensor, index: Tensor) -> Tensor:
-    """Values at flat indices; zero at the index one past the end."""
-    padded = torch.cat([values.flatten(), values.new_zeros(1)])
-    return padded.index_select(0, index.flatten()).view(index.shape)
+    return values.index_select(0, index.flatten()).view(index.shape)
 
 
 def _apply(cubes: Tensor, weight: Tensor, bias: Tensor | None, tables: _Tables) -> Tensor:
     matrix: Tensor = _Expand.apply(weight, tables)  # type: ignore[no-untyped-call]
     spread = None if bias is None else bias.repeat_interleave(tables.side**3)
     # Under autocast this product runs in bfloat16, the gathering in float32.
-    out = functional.linear(cubes.flatten(1), matrix.T, spread)
+    out = functional.linear(cubes.flatten(1), matrix, spread)
     return out.view(len(cubes), -1, *(tables.side,) * 3)
+
+
+def _double(cubes: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Transposed convolution to one channel and twice the side, as a plain convolution.
+
+    Along an axis, outputs 2 j + a take from inputs j - 1, j and j + 1 the weights a + 4, a + 2 and
+    a: eight small kernels, one for each combination of a = 0 and 1, whose outputs interleave.
+    """
+    parts = functional.pad(weight, (0, 1) * 3).view(-1, 3, 2, 3, 2, 3, 2).flip(1, 3, 5)
+    kernels = parts.permute(2, 4, 6, 0, 1, 3, 5).reshape(8, -1, 3, 3, 3)
+    spread = None if bias is None else bias.expand(8)
+    out = functional.conv3d(cubes, kernels, spread, padding=1)
+    z, y, x = out.shape[2:]
+    out = out.view(-1, 2, 2, 2, z, y, x).permute(0, 4, 1, 5, 2, 6, 3)
+    return out.reshape(-1, 1, 2 * z, 2 * y, 2 * x)
 
 
 class DenseConv3d(nn.Conv3d):
@@ -122,6 +145,8 @@ class DenseConvTranspose3d(nn.ConvTranspose3d):
     def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:  # noqa: A002, ARG002
         """Convolve cubes of shape (batch, channels, n, n, n); ``output_size`` is not looked at."""
         side, padding, extra = input.shape[-1], int(self.padding[0]), self.output_padding[0]
+        if self.out_channels == 1 and (*self.kernel_size, *self.stride, padding, extra) == _DOUBLES:
+            return _double(input, self.weight, self.bias)
         tables = _tables(
             True, self.weight.shape, side, self.stride[0], padding, extra, self.weight.device
         )
