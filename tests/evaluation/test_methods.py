@@ -136,6 +136,17 @@ def test_mutual_information_averages_over_displacements():
     assert float(mean) == pytest.approx(float((left + right + same) / 3), abs=1e-6)
 
 
+def test_the_gradient_of_mutual_information_is_that_of_its_differences():
+    generator = torch.Generator().manual_seed(0)
+    first, second = (
+        torch.rand(2, 3, 2, 3, 4, generator=generator, dtype=torch.float64).requires_grad_()
+        for _ in range(2)
+    )
+    assert torch.autograd.gradcheck(
+        lambda a, b: mutual_information(a, b, (0, 1, 2)), [first, second]
+    )
+
+
 def test_triplet_loss_is_the_mean_over_violating_triplets():
     rng = np.random.default_rng(4)
     points = rng.normal(size=(9, 2)).astype(np.float32) / 3

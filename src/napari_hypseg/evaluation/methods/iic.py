@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from napari_hypseg.evaluation.methods.base import (
     Budget,
@@ -46,17 +48,48 @@ def mutual_information(first: Tensor, second: Tensor, reach: tuple[int, int, int
     Ji, Henriques and Vedaldi, "Invariant information clustering for unsupervised image
     classification and segmentation", ICCV 2019, equations (3) and (5).
     """
-    sizes = first.shape[2:]
-    values = []
-    for shift in itertools.product(*[range(-r, r + 1) for r in reach]):
-        here = tuple(slice(max(0, s), n + min(0, s)) for s, n in zip(shift, sizes, strict=True))
-        there = tuple(slice(max(0, -s), n + min(0, -s)) for s, n in zip(shift, sizes, strict=True))
-        joint = torch.einsum("bizyx,bjzyx->ij", first[:, :, *here], second[:, :, *there])
-        joint = (joint + joint.T) / 2
-        joint = (joint / joint.sum()).clamp_min(1e-12)
-        rows, columns = joint.sum(1, keepdim=True), joint.sum(0, keepdim=True)
-        values.append((joint * (joint.log() - rows.log() - columns.log())).sum())
-    return torch.stack(values).mean()
+    # With empty planes between, a displacement is an offset in the flattened volumes.
+    margin = [size for r in reversed(reach) for size in (r, r)]
+    _, y, x = (n + 2 * r for n, r in zip(first.shape[2:], reach, strict=True))
+    here, there = (pad(image, margin).transpose(0, 1).flatten(1) for image in (first, second))
+    shifts = itertools.product(*[range(-r, r + 1) for r in reach])
+    joint = _Joint.apply(here, there, [(a * y + b) * x + c for a, b, c in shifts])  # type: ignore[no-untyped-call]
+    joint = (joint + joint.mT) / 2
+    joint = (joint / joint.sum((1, 2), keepdim=True)).clamp_min(1e-12)
+    rows, columns = joint.sum(2, keepdim=True), joint.sum(1, keepdim=True)
+    values: Tensor = (joint * (joint.log() - rows.log() - columns.log())).sum((1, 2))
+    return values.mean()
+
+
+class _Joint(torch.autograd.Function):
+    """Products ``sum_i a[:, i + offset] b[:, i]`` for each offset, shape (offsets, k, k).
+
+    Rows hold zeros for as long as the largest offset at both ends. Nothing is copied, there or
+    back: one displacement after the other reads, or adds to, what lies at its offset.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor, offsets: Sequence[int]) -> Tensor:
+        ctx.save_for_backward(a, b)
+        ctx.offsets = offsets
+        inside = _shifted(b, 0, offsets)
+        return torch.stack([_shifted(a, offset, offsets) @ inside.T for offset in offsets])
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
+        a, b = ctx.saved_tensors
+        to_a, to_b = torch.zeros_like(a), torch.zeros_like(b)
+        inside, to_inside = (_shifted(each, 0, ctx.offsets) for each in (b, to_b))
+        for offset, grad in zip(ctx.offsets, grads[0], strict=True):
+            _shifted(to_a, offset, ctx.offsets).addmm_(grad, inside)
+            to_inside.addmm_(grad.T, _shifted(a, offset, ctx.offsets))
+        return to_a, to_b, None
+
+
+def _shifted(rows: Tensor, offset: int, offsets: Sequence[int]) -> Tensor:
+    """Rows without their ends, from an offset on."""
+    end = max(offsets)
+    return rows[:, end + offset : rows.shape[1] - end + offset]
 
 
 class _Network(nn.Module):
