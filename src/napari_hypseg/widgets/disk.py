@@ -54,6 +54,8 @@ _HEIGHT = 320
 _SIDE = 250
 # Qt's own bound.
 _WIDEST = (1 << 24) - 1
+# Between drawings of the tree while the slider moves, in milliseconds: the volume goes first.
+_FOLLOWS = 100
 # Coordinates of which every pair is offered.
 _PAIRS = 6
 _HINT = "Click a point: the voxels nearest to it light up. Click a voxel: its point is shown."
@@ -98,11 +100,14 @@ class DiskDock(QWidget):
         self.mouse.drawn.connect(self._on_lasso)
         self.mouse.lasso_changed.connect(self.lasso.setChecked)
         self.lasso.toggled.connect(self.mouse.use_lasso)
+        self._follow = QTimer(self)
+        self._follow.setSingleShot(True)
+        self._follow.setInterval(_FOLLOWS)
+        self._follow.timeout.connect(self._draw_tree)
         self._links = [
             (self.state.result_changed, self._on_result),
-            (self.state.partition_changed, self._draw_tree),
+            (self.state.partition_changed, self._on_partition),
             (self.state.settled, self._draw_classes),
-            (self.state.partition_changed, self._say_pick),
             (self.state.selection.changed, self._on_pick),
         ]
         for signal, slot in self._links:
@@ -276,9 +281,17 @@ class DiskDock(QWidget):
             return None
         return Glances(session.volume, session.model, result.latents, self.cloud)
 
+    def _on_partition(self) -> None:
+        """Say what is picked; draw the tree in a moment, and no sooner for every further step."""
+        self._say_pick()
+        if not self._follow.isActive():
+            self._follow.start()
+
     def _draw_tree(self) -> None:
-        """Centroids and tree of the classes: quick enough for every slider step."""
+        """Centroids and tree of the classes."""
         partition = self.state.partition
+        if not self._links:
+            return
         # A class of one's own changes nothing of it.
         if partition is not None and partition.nodes != self._nodes:
             self._nodes = partition.nodes
