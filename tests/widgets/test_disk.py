@@ -392,6 +392,16 @@ def test_what_takes_long_to_draw_follows_by_itself(make_napari_viewer_proxy, qtb
     qtbot.waitUntil(lambda: dock.model.is_ready)
 
 
+def test_the_tree_follows_the_slider_when_the_volume_is_drawn(qtbot, dock, disk, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(disk.scene, "draw_tree", drawn.append)
+    for k in (3, 4, 5):
+        dock.state.choose(k)
+    assert not drawn
+    qtbot.waitUntil(lambda: drawn)
+    assert [partition.k for partition in drawn] == [5]
+
+
 def test_hidden_classes_are_not_drawn(disk):
     def coloured():
         disk.state.settled.emit()

@@ -14,6 +14,7 @@ __all__ = ["DenseConv3d", "DenseConvTranspose3d"]
 # On cubes this small much of a kernel of 5 reaches beyond the border, and convolution routines
 # spend their time on bookkeeping. One matrix per layer, gathered anew from the kernel at every
 # step, trains several times faster on a CPU.
+
 # Kernel, stride, padding and output padding of a transposed convolution that doubles the side.
 _DOUBLES = (5, 5, 5, 2, 2, 2, 2, 1)
 
