@@ -398,7 +398,7 @@ def test_the_tree_follows_the_slider_when_the_volume_is_drawn(qtbot, dock, disk,
     for k in (3, 4, 5):
         dock.state.choose(k)
     assert not drawn
-    qtbot.waitUntil(lambda: drawn)
+    qtbot.waitUntil(lambda: bool(drawn))
     assert [partition.k for partition in drawn] == [5]
 
 
