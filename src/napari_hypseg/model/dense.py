@@ -72,7 +72,7 @@ def _tables(
     often = flat.bincount(minlength=count + 1)[:count]
     first = often.cumsum(0) - often
     uses = []
-    for n in often[often > 0].unique().tolist():
+    for n in sorted(set(often.tolist()) - {0}):
         alike = (often == n).nonzero().flatten()
         places = order[first[alike, None] + torch.arange(n)]
         uses.append((alike.to(device), places.int().to(device)))

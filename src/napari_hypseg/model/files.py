@@ -122,7 +122,7 @@ def _hash(text: str, tensors: Mapping[str, Tensor]) -> str:
     digest = hashlib.blake2b(text.encode(), digest_size=8)
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().reshape(-1).numpy())
+        digest.update(tensor.detach().cpu().reshape(-1).numpy().data)
     return digest.hexdigest()
 
 
