@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 
 import numpy as np
 import pytest
+from joblib.externals.loky import get_reusable_executor
 from PIL import Image
 
 from napari_hypseg.evaluation import benchmark, samples
@@ -14,6 +17,13 @@ from napari_hypseg.evaluation.methods import Budget, Method
 from napari_hypseg.evaluation.tables import read_cells, summarise, write_tables
 from napari_hypseg.jobs import finish
 from napari_hypseg.volumes import VolumeError, make_toy
+
+
+@pytest.fixture
+def processes_end():
+    """No process is kept for the next benchmark, as joblib would."""
+    yield
+    get_reusable_executor().shutdown(kill_workers=True)
 
 
 class Calls(list):
@@ -49,6 +59,8 @@ def calls(monkeypatch):
     ]
     monkeypatch.setattr(benchmark, "METHODS", {m.name: m for m in methods})
     monkeypatch.setattr(samples, "QUICK", 2)
+    # Other processes would not know these methods, nor tell of their calls.
+    monkeypatch.setattr(benchmark, "processes", lambda: 1)
     return calls
 
 
@@ -72,14 +84,82 @@ def test_scores_failures_and_tables(calls, tmp_path):
     fits = [call for call in calls if call[0] == "fit"]
     assert fits[0] == ("fit", Budget(0, quick=True), ["toy-regular-0", "toy-regular-1"])
     assert [fit[1].seed for fit in fits] == [0, 0, 1, 1]
-    predicted = [call[1:] for call in calls if call[0] == "predict"][:6]
-    assert predicted == [(f"toy-regular-{s}", k) for s in (100, 101) for k in (2, 4, 8)]
+    # The dearest method comes first, and is asked for one volume only.
+    predicted = [call[1:] for call in calls if call[0] == "predict"][:9]
+    assert predicted == [("toy-regular-100", k) for k in (2, 4, 8)] + [
+        (f"toy-regular-{s}", k) for s in (100, 101) for k in (2, 4, 8)
+    ]
     picture = np.asarray(Image.open(table.parent / "pictures/toy-regular-100-inductive-oracle.png"))
     height, width = picture.shape[:2]
     # The truth above and the same labels below, in the same colours.
     assert np.array_equal(
         picture[: height // 2, width // 4 :], picture[height // 2 :, width // 4 :]
     )
+
+
+def test_methods_with_one_model_follow_each_other(calls, tmp_path, monkeypatch):
+    fitted = []
+
+    def method(name, model=""):
+        def fit(volumes, budget):
+            fitted.append(f"{name}{budget.seed}")
+            return lambda volume, k: np.zeros(volume.shape, np.uint8)
+
+        return Method(name, name, fit, model=model)
+
+    methods = [method("a", "m"), method("b"), method("c", "m")]
+    monkeypatch.setattr(benchmark, "METHODS", {m.name: m for m in methods})
+    finish(benchmark_job("toy", tmp_path, seeds=2, quick=True))
+    assert fitted == ["c0", "a0", "b0", "c1", "a1", "b1"]
+
+
+def test_processes_side_by_side_score_the_same(tmp_path, monkeypatch, processes_end):
+    monkeypatch.setattr(samples, "QUICK", 2)
+    scores = []
+    for count in (1, 2):
+        monkeypatch.setattr(benchmark, "processes", lambda count=count: count)
+        seen = []
+        job = benchmark_job("toy", tmp_path / str(count), methods=["kmeans-raw", "pca"], quick=True)
+        finish(job, lambda step, seen=seen: seen.append((step.stage, step.done, step.total)))
+        assert seen[0] == ("benchmark", 0, 2)
+        assert {stage for stage, _, _ in seen[1:]} == {"kmeans-raw", "pca"}
+        cells = read_cells(tmp_path / str(count) / "toy" / "quick")
+        assert len(cells) == 4
+        scores.append([(cell["method"], cell["volume"], cell["scores"]) for cell in cells])
+    assert scores[0] == scores[1]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="asks the system for a process as POSIX does")
+def test_a_stopped_benchmark_stops_its_processes(tmp_path, monkeypatch, processes_end):
+    def fit(volumes, budget):
+        (tmp_path / f"{os.getpid()}.pid").touch()
+        time.sleep(600)
+
+    methods = [Method(name, name, fit) for name in ("a", "b")]
+    monkeypatch.setattr(benchmark, "METHODS", {m.name: m for m in methods})
+    monkeypatch.setattr(benchmark, "processes", lambda: 2)
+    job = benchmark_job("toy", tmp_path, quick=True)
+    assert next(job).stage == "benchmark"
+    wait_until(lambda: len(list(tmp_path.glob("*.pid"))) == 2)
+    job.close()
+    for path in tmp_path.glob("*.pid"):
+        assert int(path.stem) != os.getpid()
+        wait_until(lambda pid=int(path.stem): not is_running(pid))
+
+
+def wait_until(is_so, seconds=60):
+    end = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def is_running(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def test_what_is_there_is_not_run_again(calls, tmp_path):

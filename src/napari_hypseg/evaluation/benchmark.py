@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import time
+import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from joblib import Parallel, cpu_count, delayed, parallel_config
 
 from napari_hypseg.evaluation.methods import METHODS, Budget, Method, Predict
 from napari_hypseg.evaluation.pictures import write_picture
@@ -23,6 +25,7 @@ from napari_hypseg.evaluation.samples import (
 from napari_hypseg.evaluation.scores import class_scores, level_scores
 from napari_hypseg.evaluation.tables import write_tables
 from napari_hypseg.jobs import Job, Progress
+from napari_hypseg.volumes import Volume
 from napari_hypseg.volumes.atomic import replacing
 
 __all__ = ["Mode", "benchmark_job"]
@@ -30,19 +33,24 @@ __all__ = ["Mode", "benchmark_job"]
 # How a method gets to know the volume that it segments: "untrained" learns nothing from volumes.
 Mode = Literal["untrained", "inductive", "transductive"]
 
+# Each may take 2 GB.
+MOST_PROCESSES = 4
+
 
 @dataclass(frozen=True)
 class Run:
-    """One method, learning in one way, with one seed: a few cells of the table."""
+    """A method that learns once, with one seed, and the volumes that it then segments."""
 
     method: Method
     mode: Mode
     seed: int
-    folder: Path
+    learned: Sequence[Volume]
+    samples: Sequence[Sample]
 
-    def cell(self, volume: str) -> Path:
+    def cell(self, folder: Path, sample: Sample) -> Path:
         """File of the scores of one volume."""
-        return self.folder / f"{self.mode}-{self.method.name}-seed{self.seed}-{volume}.json"
+        name = f"{self.mode}-{self.method.name}-seed{self.seed}-{sample.volume.name}.json"
+        return folder / "cells" / name
 
 
 def benchmark_job(
@@ -57,7 +65,8 @@ def benchmark_job(
     """Run methods on data, score them, and write ``table.md``, ``table.json`` and pictures.
 
     A cell (data, method, mode, seed, volume) that is in ``out`` already is not run again. A method
-    that fails is reported in the table with its reason, and tried again by the next run.
+    that fails is reported in the table with its reason, and tried again by the next run. Processes
+    of their own, one for each core but at most four, make the cells.
 
     Parameters
     ----------
@@ -93,35 +102,60 @@ def benchmark_job(
     (folder / "cells").mkdir(parents=True, exist_ok=True)
     training = training_volumes(name, quick=quick)
 
-    runs = list(_runs(chosen, seeds, folder / "cells", bool(training), quick=quick))
-    for done, run in enumerate(runs):
-        yield Progress(f"{run.method.name}", done, len(runs))
-        scored = samples[:1] if quick and run.method.heavy else samples
-        missing = [sample for sample in scored if not _is_done(run.cell(sample.volume.name))]
-        groups = [[s] for s in missing] if run.mode == "transductive" else [missing]
-        for group in filter(None, groups):
-            learned = training if run.mode == "inductive" else [group[0].volume]
-            yield from _run_job(run, learned, group, folder, quick, done, len(runs))
-        write_tables(folder, name, METHODS)
-    yield Progress("benchmark", len(runs), len(runs))
+    # Runs that share a model are made one after the other, the others side by side.
+    chains: dict[tuple[object, ...], list[Run]] = {}
+    for run in _runs(chosen, seeds, training, samples, quick=quick):
+        missing = [sample for sample in run.samples if not _is_done(run.cell(folder, sample))]
+        if missing:
+            model = (run.method.model or run.method.name, run.mode, run.seed, run.learned[0].name)
+            chains.setdefault(model, []).append(replace(run, samples=missing))
+    # Arrays are copied to the processes (no max_nbytes): mapped files are read-only.
+    with parallel_config("loky", inner_max_num_threads=max(1, cpu_count() // processes())):
+        filled = Parallel(processes(), return_as="generator_unordered", max_nbytes=None)(
+            delayed(_fill)(chain, folder, quick) for chain in chains.values()
+        )
+    write_tables(folder, name, METHODS)
+    try:
+        yield Progress("benchmark", 0, len(chains))
+        for done, method in enumerate(filled, 1):
+            write_tables(folder, name, METHODS)
+            yield Progress(method, done, len(chains))
+    finally:
+        # Stopped in the middle, this stops the processes, too; joblib would warn of just that.
+        with warnings.catch_warnings(action="ignore", category=UserWarning):
+            filled.close()
     return folder / "table.md"
 
 
+def processes() -> int:
+    """How many runs are made side by side: much of a method keeps one core busy only."""
+    cores: int = cpu_count()
+    return min(MOST_PROCESSES, cores)
+
+
 def _runs(
-    methods: Sequence[Method], seeds: int, cells: Path, training: bool, *, quick: bool
+    methods: Sequence[Method],
+    seeds: int,
+    training: Sequence[Volume],
+    samples: Sequence[Sample],
+    *,
+    quick: bool,
 ) -> Iterator[Run]:
-    distinct = [(s, m) for s in range(seeds) for m in methods if m.seeded or not s]
+    # The dearest first, so that no process is left with one of them while the others wait.
+    distinct = [(s, m) for s in range(seeds) for m in reversed(methods) if m.seeded or not s]
     for seed, method in distinct:
+        scored = samples[:1] if quick and method.heavy else samples
         if not method.learns:
-            yield Run(method, "untrained", seed, cells)
+            yield Run(method, "untrained", seed, [scored[0].volume], scored)
         elif training:
-            yield Run(method, "inductive", seed, cells)
+            yield Run(method, "inductive", seed, training, scored)
     if training and quick:
         return
     # Last, since they take ten times as long as all others: each volume is trained on anew.
     for seed, method in distinct:
         if method.learns:
-            yield Run(method, "transductive", seed, cells)
+            for sample in samples:
+                yield Run(method, "transductive", seed, [sample.volume], [sample])
 
 
 def _is_done(cell: Path) -> bool:
@@ -131,27 +165,24 @@ def _is_done(cell: Path) -> bool:
         return False
 
 
-def _run_job(
-    run: Run,
-    learned: Sequence[Any],
-    samples: Sequence[Sample],
-    folder: Path,
-    quick: bool,
-    done: int,
-    total: int,
-) -> Job[None]:
-    """Fit once, then fill the cells of the given samples."""
-    ks = tuple(question.k for question in samples[0].questions)
+def _fill(chain: Sequence[Run], folder: Path, quick: bool) -> str:
+    """Fill the cells of runs that share a model; gives the name of the last method."""
+    for run in chain:
+        _fit_and_score(run, folder, quick)
+    return chain[-1].method.name
+
+
+def _fit_and_score(run: Run, folder: Path, quick: bool) -> None:
+    ks = tuple(question.k for question in run.samples[0].questions)
     began = time.perf_counter()
     predict: Predict | None = None
     try:
-        predict = run.method.fit(learned, Budget(run.seed, quick, ks))
+        predict = run.method.fit(run.learned, Budget(run.seed, quick, ks))
     # A method may fail in any way it likes; the table says how, and the others go on.
     except Exception as error:
         failure = _reason(error)
     fit_seconds = time.perf_counter() - began
-    for sample in samples:
-        yield Progress(run.method.name, done, total)
+    for sample in run.samples:
         cell: dict[str, Any] = {
             "method": run.method.name, "title": run.method.title, "mode": run.mode,
             "seed": run.seed, "volume": sample.volume.name, "fit_seconds": round(fit_seconds, 2),
@@ -165,7 +196,7 @@ def _run_job(
             except Exception as error:
                 cell["error"] = _reason(error)
         cell["seconds"] = round(time.perf_counter() - began, 2)
-        with replacing(run.cell(sample.volume.name)) as path:
+        with replacing(run.cell(folder, sample)) as path:
             path.write_text(json.dumps(cell, indent=1, allow_nan=False))
 
 

@@ -70,6 +70,8 @@ class Method:
         Whether the seed makes a difference; if not, one run is all runs.
     heavy : bool
         Left out of a quick run's volumes but one, since it takes minutes for each.
+    model : str
+        Methods that name the same model here learn the same and differ in what they make of it.
     """
 
     name: str
@@ -78,6 +80,7 @@ class Method:
     learns: bool = True
     seeded: bool = True
     heavy: bool = False
+    model: str = ""
 
 
 def normalised(volume: Volume) -> Features:

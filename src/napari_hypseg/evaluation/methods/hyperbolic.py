@@ -134,11 +134,15 @@ def _rows() -> list[Method]:
             "cihs-stacked", "CIHS, the published stack", heavy=True,
             fit=_kmeans(_faster(get_preset("cihs")), STACKED_STEPS),
         ),
-        Method("hypseg", "this package: default, tree of the volume", _tree("volume")),
-        Method("hypseg-disk", "this package: default, tree of the disk", _tree("disk")),
+        Method(
+            "hypseg", "this package: default, tree of the volume", _tree("volume"), model="default"
+        ),
+        Method(
+            "hypseg-disk", "this package: default, tree of the disk", _tree("disk"), model="default"
+        ),
         Method(
             "hypseg-kmeans", "this package: default, not smoothed, k-means",
-            _kmeans(default, default.training.steps),
+            _kmeans(default, default.training.steps), model="default",
         ),
     ]  # fmt: skip
 
