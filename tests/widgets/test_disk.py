@@ -404,6 +404,24 @@ def test_the_tree_follows_the_slider_when_the_volume_is_drawn(qtbot, dock, disk,
     assert [partition.k for partition in drawn] == [5]
 
 
+def test_the_density_has_the_mean_colour_of_its_points(disk, result):
+    scene, cloud = disk.scene, result.cloud
+    labels = np.random.default_rng(1).integers(1, 4, len(cloud.points)).astype(np.uint8)
+    colours = np.array([[0.9, 0.1, 0.2, 1.0], [0.1, 0.8, 0.3, 1.0], [0.3, 0.2, 0.7, 0.0]])
+    scene.draw_points(labels, colours)
+    image = np.asarray(scene._density._data).reshape(-1, 4)
+    cells = cloud.density.cells(cloud.places)
+    opacity = dict(zip(scene._used.tolist(), scene._opacity.tolist(), strict=True))
+    for cell in np.unique(cells):
+        rgb, shown = colours[labels[cells == cell] - 1, :3], colours[labels[cells == cell] - 1, 3]
+        strength = 255 * opacity[cell] * shown.mean()
+        assert image[cell, 3] == pytest.approx(strength, abs=1)
+        if shown.any():
+            seen = (rgb * shown[:, None]).sum(0) / shown.sum()
+            assert image[cell, :3] == pytest.approx(strength * seen, abs=1)
+    assert not np.delete(image, cells, axis=0).any()
+
+
 def test_hidden_classes_are_not_drawn(disk):
     def coloured():
         disk.state.settled.emit()

@@ -203,6 +203,7 @@ class DiskScene:
         ranks = np.zeros(counts.size, np.int32)
         ranks[self._used] = np.arange(len(self._used))
         self._cells = ranks[cells]
+        self._sampled = np.bincount(self._cells, minlength=len(self._used))
         # In the emptier cells the points are seen one by one, in the others as a density.
         self._few = np.flatnonzero(counts[cells] <= max(_FEW, most / 100))[:_ALONE]
         side = len(density.counts)
@@ -225,19 +226,20 @@ class DiskScene:
         colours : array, shape (k, 4)
             Of the labels; points of an opacity of 0 are not drawn.
         """
+        from napari_hypseg.discovery.voxels import sum_rows
+
         assert self._cloud is not None  # noqa: S101
-        shown, rgb = colours[:, 3], colours[:, :3] * colours[:, 3:]
-        everything = np.bincount(self._cells, minlength=len(self._used))
-        total = np.bincount(self._cells, shown[labels - 1], minlength=len(self._used))
+        shown = np.concatenate([colours[:, :3] * colours[:, 3:], colours[:, 3:]], axis=1)
+        sums = sum_rows(
+            self._cells, labels - np.uint8(1), shown.astype(np.float32), len(self._used)
+        )
+        total = sums[:, 3]
         # Cells without a point of the sample are drawn in the colour of text.
-        share = np.where(everything > 0, total / np.maximum(everything, 1), 1.0)
+        share = np.where(self._sampled > 0, total / np.maximum(self._sampled, 1), 1.0)
         opacity = self._opacity * share
+        mean = np.where(total[:, None] > 0, sums[:, :3] / np.maximum(total, 1)[:, None], self._text)
         image = np.zeros((self._cloud.density.counts.size, 4), np.uint8)
-        for channel in range(3):
-            weights = rgb[labels - 1, channel]
-            summed = np.bincount(self._cells, weights, minlength=len(self._used))
-            mean = np.where(total > 0, summed / np.maximum(total, 1), self._text[channel])
-            image[self._used, channel] = 255 * opacity * mean
+        image[self._used, :3] = 255 * opacity[:, None] * mean
         image[self._used, 3] = 255 * opacity
         self._density.set_data(image.reshape(*self._cloud.density.counts.shape, 4))
         self._density.visible = True
