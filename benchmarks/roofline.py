@@ -50,7 +50,7 @@ def run(quick: bool) -> list[Row]:
         )
         rate = rows[-1].value / (2 * multiply_adds(network, dtype) / 1e9)
         # Results are written and read once; the weights stay in the cache.
-        values = sum((125, 2 * 2000, 2 * 864, 2 * 512, 2 * 128, 2))
+        values = sum((125, 2 * 1000, 2 * 432, 2 * 256, 2 * 64, 2))
         moved = rate * values * dtype.itemsize / 1e9
         rows.append(Row(f"roofline, {name}", "its traffic, if no cache held it", moved, "GB/s"))
     long = torch.zeros(1 << 27, device=device)

@@ -60,7 +60,7 @@ def test_the_encoder_computes_what_its_layers_say():
     for index in (0, 2, 4, 6):
         weight, bias = (weights[f"convolutions.{index}.{n}"] for n in ("weight", "bias"))
         x = torch.nn.functional.conv3d(x, weight, bias, stride=2, padding=2).relu()
-    assert x.shape == (4, 128, 1, 1, 1)
+    assert x.shape == (4, 64, 1, 1, 1)
     tangent = x.flatten(1) @ weights["mean.weight"].T + weights["mean.bias"]
     expected = geoopt.PoincareBall().expmap0(tangent)
     posterior = network.encoder(_patches(4))

@@ -51,7 +51,7 @@ class ModelConfig:
     curvature: float = 1.0
     gyroplane: bool = True
     encoder: Literal["strided", "stacked"] = "strided"
-    channels: tuple[int, int, int, int] = (16, 32, 64, 128)
+    channels: tuple[int, int, int, int] = (8, 16, 32, 64)
     hidden: int = 0
     planes: int = 128
     grid: int = 1
@@ -145,7 +145,13 @@ class Preset:
 
 
 _CIHS_MODEL = ModelConfig(
-    encoder="stacked", hidden=300, planes=300, grid=2, tangent_clip=None, patch_size=5
+    encoder="stacked",
+    channels=(16, 32, 64, 128),
+    hidden=300,
+    planes=300,
+    grid=2,
+    tangent_clip=None,
+    patch_size=5,
 )
 # 8 epochs over CIHS's patches; the toy set's 80 volumes make about 12,000 steps of 128.
 _CIHS_TRAINING = TrainingConfig(
