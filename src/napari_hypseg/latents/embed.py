@@ -28,7 +28,7 @@ from napari_hypseg.volumes.volume import Box, Volume
 __all__ = ["coarse_to_fine_job", "embed", "embed_job"]
 
 # Patches in one call of the encoder in bfloat16, half as many in float32: large enough for the
-# matrix products to run at full speed, small enough for their results, 16 MB, to stay in the
+# matrix products to run at full speed, small enough for their results, 8 MB, to stay in the
 # processor's last cache (or to fill a GPU).
 _BLOCK = {"cpu": 4096, "cuda": 65_536, "mps": 32_768}
 _REPORT_EVERY = 0.1
