@@ -109,9 +109,11 @@ def benchmark_job(
         if missing:
             model = (run.method.model or run.method.name, run.mode, run.seed, run.learned[0].name)
             chains.setdefault(model, []).append(replace(run, samples=missing))
+    # One chain alone gets all cores.
+    count = max(1, min(processes(), len(chains)))
     # Arrays are copied to the processes (no max_nbytes): mapped files are read-only.
-    with parallel_config("loky", inner_max_num_threads=max(1, cpu_count() // processes())):
-        filled = Parallel(processes(), return_as="generator_unordered", max_nbytes=None)(
+    with parallel_config("loky", inner_max_num_threads=max(1, cpu_count() // count)):
+        filled = Parallel(count, return_as="generator_unordered", max_nbytes=None)(
             delayed(_fill)(chain, folder, quick) for chain in chains.values()
         )
     write_tables(folder, name, METHODS)
