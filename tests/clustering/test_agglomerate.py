@@ -2,31 +2,52 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from napari_hypseg.clustering import agglomerate
-from napari_hypseg.clustering.agglomerate import contacts_job, merge_leaves_job
+from napari_hypseg.clustering.agglomerate import contacts_job, merge_borders_job
 from napari_hypseg.clustering.regions import grid_edges
 from napari_hypseg.clustering.ward import Regions
 from napari_hypseg.jobs import finish
 
 
-def _regions(points, weights):
+def _merge(points, weights, contacts):
     n = len(weights)
-    no_edges = np.empty((0, 2), np.int32)
-    return Regions(np.array(points, float), np.array(weights, float), no_edges, np.zeros(n))
+    regions = Regions(
+        np.array(points, float).reshape(n, -1),
+        np.array(weights, float),
+        np.empty((0, 2), np.int32),
+        np.zeros(n),
+    )
+    return finish(merge_borders_job(regions, np.array(contacts), curved=0))
 
 
-def _merges(points, weights, contacts, curved=0):
-    job = merge_leaves_job(_regions(points, weights), np.array(contacts), curved=curved)
-    return finish(job)
+def _groups(merges, n, count):
+    """The regions when so many are left, as sets of those at first."""
+    groups = {i: {i} for i in range(n)}
+    for made, (a, b) in enumerate(merges.pairs[: n - count].tolist()):
+        groups[n + made] = groups.pop(a) | groups.pop(b)
+    return list(groups.values())
+
+
+def _contacts(n, areas, outer=()):
+    """A matrix of contacts from the areas of pairs and those on the faces of the volume."""
+    contacts = np.zeros((n, n), np.int64)
+    for (a, b), area in areas.items():
+        contacts[a, b] = contacts[b, a] = area
+    for a, area in dict(outer).items():
+        contacts[a, a] = area
+    return contacts
 
 
 @settings(max_examples=30, deadline=None)
-@given(arrays(np.uint8, st.tuples(*[st.integers(1, 20)] * 3), elements=st.integers(0, 5)))
+@given(
+    arrays(np.uint16, st.tuples(*[st.integers(1, 20)] * 3), elements=st.integers(0, 5)),
+)
 def test_contacts_are_the_faces_between_labels(labels):
     found = finish(contacts_job(labels, 6))
     expected = np.zeros((6, 6), int)
@@ -35,49 +56,128 @@ def test_contacts_are_the_faces_between_labels(labels):
         if flat[a] != flat[b]:
             expected[flat[a], flat[b]] += 1
             expected[flat[b], flat[a]] += 1
+    for axis, end in itertools.product(range(3), (0, -1)):
+        for label in labels.take(end, axis).ravel():
+            expected[label, label] += 1
     np.testing.assert_array_equal(found, expected)
 
 
-def test_the_border_that_saves_least_for_its_area_goes_first(monkeypatch):
-    monkeypatch.setattr(agglomerate, "_COARSE", 2)
-    # In a row: two halves of a wave, 0 and 1, and a bright thing, 2, that few voxels make.
-    points, weights = [[0.0], [0.5], [2.0]], [1000, 1000, 30]
-    contacts = [[0, 400, 0], [400, 0, 60], [0, 60, 0]]
-    # By Ward: 125 for the wave, 65.5 for the thing; for their areas 0.31 and 1.09.
-    np.testing.assert_array_equal(_merges(points, weights, contacts).pairs, [[0, 1], [3, 2]])
-    monkeypatch.setattr(agglomerate, "_COARSE", 3)
-    np.testing.assert_array_equal(_merges(points, weights, contacts).pairs, [[1, 2], [0, 3]])
+def test_the_border_that_saves_least_for_its_area_goes_first():
+    # Two halves of a wave, 0 and 1, and a bright thing, 2, that few voxels make; beside the first
+    # nine more, much unlike it.
+    n = 12
+    points = np.array([0.0, 0.5, 2.0, *range(1000, 10_000, 1000)])
+    weights = [1000, 1000, 30, *[10_000] * 9]
+    areas = {(0, 1): 400, (1, 2): 60, **{(0, i): 100 for i in range(3, n)}}
+    contacts = _contacts(n, areas, {0: 1000, 1: 500, 2: 100, **dict.fromkeys(range(3, n), 1000)})
+    # By Ward 125 for the wave and 65.5 for the thing; for their areas 0.31 and 1.09.
+    np.testing.assert_array_equal(_merge(points, weights, contacts).pairs[0], [0, 1])
+    # By Ward's criterion alone, which counts among the last ones, the thing goes first.
+    few = _merge(points[:3], weights[:3], contacts[:3, :3])
+    np.testing.assert_array_equal(few.pairs[0], [1, 2])
 
 
-@settings(max_examples=30, deadline=None)
-@given(st.integers(2, 14), st.integers(0, 2**32 - 1))
-def test_merges_are_those_of_a_plain_loop(n, seed):
+def test_things_that_are_alike_in_the_same_one_become_one():
+    # A cell, 0, with ten bright things and ten dark ones, in the background, 1.
+    kinds = [set(range(2, 12)), set(range(12, 22))]
+    points = np.array([0.0, -1.0, *[2.0] * 10, *[-2.0] * 10])
+    points[2:] += np.linspace(-0.01, 0.01, 20)
+    weights = [100_000, 100_000, *[150] * 20]
+    areas = {(0, 1): 10_000, **{(0, i): 170 for i in range(2, 22)}}
+    merges = _merge(points, weights, _contacts(22, areas, {1: 20_000}))
+    left = _groups(merges, 22, 11)
+    assert {0} in left
+    assert {1} in left
+    assert all(any(group <= kind for kind in kinds) for group in left if not group & {0, 1})
+
+
+def test_things_in_different_ones_stay_apart():
+    # Twenty bright things, in turn in one of two cells that don't touch.
+    points = [0.0, 0.5, -1.0, *[2.0] * 20]
+    weights = [100_000, 100_000, 100_000, *[150] * 20]
+    areas = {(0, 2): 10_000, (1, 2): 10_000, **{(i % 2, i): 170 for i in range(3, 23)}}
+    merges = _merge(points, weights, _contacts(23, areas, {2: 50_000}))
+    left = _groups(merges, 23, 11)
+    assert sum(len(group) > 1 for group in left) >= 2
+    assert all(len({i % 2 for i in group}) == 1 for group in left)
+
+
+def test_what_holds_another_one_stays_until_that_has_gone():
+    # Background, a faint cell and a bright vesicle in it: by Ward's criterion the cell goes first.
+    points, weights = [0.0, 0.5, 3.0], [50_000, 20_000, 3000]
+    contacts = _contacts(3, {(0, 1): 6000, (1, 2): 1200}, {0: 15_000})
+    np.testing.assert_array_equal(_merge(points, weights, contacts).pairs, [[1, 2], [0, 3]])
+
+
+def test_nothing_leaves_what_holds_it_through_a_small_hole():
+    # A vesicle as bright as the background, which it touches with a tenth of its surface.
+    points, weights = [0.0, 2.0, 0.1], [50_000, 50_000, 3000]
+    contacts = _contacts(3, {(0, 1): 6000, (1, 2): 1080, (0, 2): 120}, {0: 15_000})
+    np.testing.assert_array_equal(_merge(points, weights, contacts).pairs, [[1, 2], [0, 3]])
+    # With a third of its surface it is free to.
+    contacts = _contacts(3, {(0, 1): 6000, (1, 2): 800, (0, 2): 400}, {0: 15_000})
+    np.testing.assert_array_equal(_merge(points, weights, contacts).pairs, [[0, 2], [3, 1]])
+
+
+def test_where_no_pair_has_enough_in_common_the_cheapest_goes():
+    # Six that touch each other with a seventh of their surfaces each, none in any other.
+    n = 6
+    areas = dict.fromkeys(itertools.combinations(range(n), 2), 10)
+    contacts = _contacts(n, areas, dict.fromkeys(range(n), 20))
+    merges = _merge([0.0, 10.0, 10.1, 30.0, 50.0, 80.0], [9] * n, contacts)
+    np.testing.assert_array_equal(merges.pairs[0], [1, 2])
+
+
+def _holder(group, groups, contacts):
+    """The group that another one lies in with more than half of its surface."""
+    surface = sum(contacts[np.ix_(groups[group], g)].sum() for k, g in groups.items() if k != group)
+    surface += np.diag(contacts)[groups[group]].sum()
+    for other, members in groups.items():
+        if other != group and 2 * contacts[np.ix_(groups[group], members)].sum() > surface:
+            return other, surface
+    return None, surface
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(2, 18), st.integers(0, 2**32 - 1), st.booleans())
+def test_merges_are_those_of_a_plain_loop(n, seed, star):
     rng = np.random.default_rng(seed)
     points, weights = rng.normal(size=(n, 2)), rng.integers(1, 50, n).astype(float)
-    contacts = np.triu(rng.integers(0, 3, (n, n)), 1)
+    contacts = np.triu(rng.integers(0, 3, (n, n)) * (rng.random((n, n)) < 0.3), 1)
     contacts[np.arange(n - 1), np.arange(1, n)] += 1
-    contacts += contacts.T
-    merges = _merges(points, weights, contacts)
+    if star:  # most lie in the first one
+        contacts[0, 1:] += 12
+    contacts = contacts + contacts.T + np.diag(rng.integers(0, 4, n))
+    merges = _merge(points, weights, contacts)
 
     # Sets of leaves in place of updates.
     groups, height = {i: [i] for i in range(n)}, 0.0
     for made, (pair, found) in enumerate(zip(merges.pairs, merges.heights, strict=True)):
-        options = {}
-        for a in groups:
-            for b in groups:
-                area = contacts[np.ix_(groups[a], groups[b])].sum()
-                if a < b and area:
-                    means, sums = [], []
-                    for group in (groups[a], groups[b], groups[a] + groups[b]):
-                        mean = np.average(points[group], axis=0, weights=weights[group])
-                        squares = np.square(points[group] - mean).sum(1)
-                        means.append(mean)
-                        sums.append(weights[group] @ squares)
-                    cost = sums[2] - sums[0] - sums[1]
-                    by_area = len(groups) > agglomerate._COARSE
-                    options[a, b] = (cost / area if by_area else cost), cost
+        held = {g: _holder(g, groups, contacts) for g in groups}
+        holder = {g: h if h is None or held[h][0] != g else None for g, (h, _) in held.items()}
+        by_rule, touching = {}, {}
+        for a, b in itertools.combinations(groups, 2):
+            area = contacts[np.ix_(groups[a], groups[b])].sum()
+            sums = []
+            for group in (groups[a], groups[b], groups[a] + groups[b]):
+                mean = np.average(points[group], axis=0, weights=weights[group])
+                sums.append(weights[group] @ np.square(points[group] - mean).sum(1))
+            cost = sums[2] - sums[0] - sums[1]
+            siblings = holder[a] is not None and holder[a] == holder[b]
+            value = cost if len(groups) <= 8 else cost / (area + len(groups) ** 2 / 800)
+            if area or siblings:
+                touching[a, b] = value, cost
+            if len(groups) > 10:
+                allowed = area or siblings
+            else:
+                full = [g for g in (a, b) if g in holder.values()]
+                inner = [g for g, o in ((a, b), (b, a)) if holder[g] == o]
+                allowed = area >= 0.2 * min(held[a][1], held[b][1]) and not set(full) & set(inner)
+            if allowed:
+                by_rule[a, b] = value, cost
+        options = by_rule or touching
         a, b = sorted(pair)
-        least = min(order for order, _ in options.values())
+        least = min(value for value, _ in options.values())
         np.testing.assert_allclose(options[a, b][0], least, rtol=1e-9, atol=1e-12)
         height = max(height, options[a, b][1])
         np.testing.assert_allclose(found, height, rtol=1e-9, atol=1e-12)
@@ -85,4 +185,4 @@ def test_merges_are_those_of_a_plain_loop(n, seed):
 
 
 def test_one_region_needs_no_merge():
-    assert len(_merges([[0.0]], [5], [[0]]).pairs) == 0
+    assert len(_merge([[0.0]], [5], [[6]]).pairs) == 0

@@ -75,14 +75,6 @@ def test_finds_what_there_is(latents_of, kind, geometry, d, c):
             found.labels(k)
 
 
-def test_regions_of_the_volume_are_connected_at_every_level(latents_of):
-    found = cluster(_points(latents_of))
-    assert found.most == 240
-    for k in (2, 5, 20, 100, 240):
-        labels = found.labels(k)
-        assert connected(labels, background=0, connectivity=1).max() == k
-
-
 @pytest.mark.parametrize("kind", ["volume", "disk"])
 @pytest.mark.parametrize(("geometry", "c"), [("hyperbolic", 0.5), ("euclidean", 1.0)])
 def test_nodes_say_where_their_voxels_lie(latents_of, kind, geometry, c):

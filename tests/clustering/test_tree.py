@@ -60,6 +60,24 @@ def test_nodes_keep_their_leaves_counts_and_centroids(case):
 
 
 @settings(max_examples=60)
+@given(_merges(), st.integers(1, 40))
+def test_a_pruned_tree_has_the_same_levels(case, k):
+    tree = _tree(*case)
+    leaf, pruned = tree.pruned(k)
+    k = min(k, tree.n_leaves)
+    assert pruned.n_leaves == k
+    assert leaf.dtype == np.uint8
+    for level in range(1, k + 1):
+        np.testing.assert_array_equal(pruned.lookup(level)[leaf], tree.lookup(level))
+        ours, theirs = pruned.nodes(level), tree.nodes(level)
+        np.testing.assert_array_equal(pruned.counts[ours], tree.counts[theirs])
+        np.testing.assert_array_equal(pruned.centroids[ours], tree.centroids[theirs])
+    np.testing.assert_array_equal(pruned.heights, tree.heights[tree.n_leaves - k :])
+    # Also says that it is a tree at all.
+    np.testing.assert_array_equal(MergeTree.from_dict(pruned.to_dict()).merges, pruned.merges)
+
+
+@settings(max_examples=60)
 @given(_merges())
 def test_levels_are_nested_and_the_larger_part_keeps_its_label(case):
     merges, counts = case

@@ -1,4 +1,4 @@
-"""The top of the tree of the volume: a few regions, merged by what their borders are worth."""
+"""The top of the tree of the volume: some regions, merged by what their borders are worth."""
 
 from __future__ import annotations
 
@@ -6,30 +6,52 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from napari_hypseg.clustering.ward import Merges, Regions, join_regions, merge_costs
+from napari_hypseg.clustering.ward import (
+    Floats,
+    Indices,
+    Merges,
+    Regions,
+    join_regions,
+    merge_costs,
+)
 from napari_hypseg.jobs import Job, Progress
 
-__all__ = ["contacts_job", "merge_leaves_job"]
+__all__ = ["Counts", "contacts_job", "merge_borders_job"]
 
 Counts = npt.NDArray[np.int64]
 
+# A region fewer is worth so many faces of border: the square of how many are left, by this.
+_PRICE = 800
+# The last regions, which leave each other from the inside out.
+_LAST = 10
+# The share of the smaller one's surface that two of these must have in common.
+_SHARE = 0.2
 # Regions that are left to Ward's criterion.
 _COARSE = 8
 # Planes between two reports of progress.
 _PLANES = 16
 
 
-def contacts_job(labels: npt.NDArray[np.uint8], count: int) -> Job[Counts]:
-    """Area of contact of each two regions, in voxel faces, shape (count, count)."""
+def contacts_job(labels: npt.NDArray[np.unsignedinteger], count: int) -> Job[Counts]:
+    """Area of contact of each two regions in voxel faces, shape (count, count).
+
+    On the diagonal stands a region's area on the faces of the volume, so that a row's sum is the
+    region's surface.
+    """
     areas = np.zeros((count, count), np.int64)
     for start in range(0, len(labels), _PLANES):
         yield Progress("measuring borders", start, len(labels))
         _add_contacts(labels, areas, start, min(start + _PLANES, len(labels)))
+    for axis in range(3):
+        for end in (0, -1):
+            areas += np.diag(np.bincount(labels.take(end, axis).ravel(), minlength=count))
     return areas
 
 
 @njit(nogil=True, cache=True)
-def _add_contacts(labels: npt.NDArray[np.uint8], areas: Counts, start: int, stop: int) -> None:
+def _add_contacts(
+    labels: npt.NDArray[np.unsignedinteger], areas: Counts, start: int, stop: int
+) -> None:
     nz, ny, nx = labels.shape
     for z in range(start, stop):
         for y in range(ny):
@@ -48,51 +70,122 @@ def _add_contacts(labels: npt.NDArray[np.uint8], areas: Counts, start: int, stop
                         areas[there, here] += 1
 
 
-def merge_leaves_job(regions: Regions, contacts: Counts, *, curved: int) -> Job[Merges]:
-    """Merge regions that touch until one is left.
+def merge_borders_job(regions: Regions, contacts: Counts, *, curved: int) -> Job[Merges]:
+    """Merge regions until one is left, those first that are worth the least for their border.
 
-    A border saves what merging its two regions would add to the sum of squared distances (Ward's
-    criterion, see `merge_regions_job`). The one that saves the least for its area goes first: so
-    a texture's waves go before small things that stand out. But then a faint cell would go before
-    the bright things that it holds: the last 8 regions merge by Ward's criterion alone, which
-    counts voxels.
+    What keeping two regions apart is worth is what merging them would add to the sum of squared
+    distances (Ward's criterion, see `merge_regions_job`). What it costs is their border's area and,
+    as in a description that is to be short, one region more: n^2 / 800 faces where n are left. The
+    pair that is worth the least for its cost goes first: so a texture's waves go before small
+    things that stand out. Two regions may merge if they touch, or if both lie in the same third
+    one, with more than half of their surface: so the ribosomes of a cell become one thing, whose
+    border there is none to count.
+
+    The last 10 regions leave each other from the inside out: what still holds another one stays,
+    and two must have a fifth of the smaller one's surface in common, so that a vesicle does not
+    join the background through a speck of membrane. The last 8 merge by Ward's criterion alone,
+    which counts voxels: by its border a faint cell would be worth less than a bright thing in it.
 
     Parameters
     ----------
     regions : Regions
         What to start from; changed in place. Its edges are not looked at.
     contacts : array of int64, shape (n, n)
-        Area of contact of each two of them; changed in place.
+        See `contacts_job`; changed in place.
     curved : int
         See `merge_regions_job`.
 
     Returns
     -------
     Merges
-        All n - 1 merges; heights are Ward's, kept from falling from one merge to the next.
+        All n - 1 merges in their order; heights are Ward's, kept from falling from one merge to the
+        next.
 
     References
     ----------
     Koepfler, Lopez and Morel, "A multiscale algorithm for image segmentation by variational
     method", SIAM J. Numer. Anal. 31, 1994: Mumford and Shah's energy, whose borders count by area.
+    Delong et al., "Fast approximate energy minimization with label costs", Int. J. Comput. Vis. 96,
+    2012: a price for each region, wherever its parts lie.
     """
     n = len(regions.weights)
     points, weights, heights = regions.points, regions.weights, regions.heights
-    names = np.arange(n, dtype=np.int32)
+    names, left = np.arange(n, dtype=np.int32), np.arange(n, dtype=np.int32)
+    worth = np.full((n, n), np.inf)
+    pairs = np.stack(np.triu_indices(n, 1), 1).astype(np.int32)
+    _fill(worth, pairs, merge_costs(points, weights, pairs, curved))
     all_pairs, all_heights = np.empty((n - 1, 2), np.int32), np.empty(n - 1)
-    for made in range(n - 1):
-        yield Progress("merging the last regions", made, n - 1)
-        edges = np.argwhere(np.triu(contacts)).astype(np.int32)
-        costs = merge_costs(points, weights, edges, curved)
-        area = contacts[edges[:, 0], edges[:, 1]]
-        save = costs / area if n - made > _COARSE else costs
-        chosen = int(np.argmin(save))
-        pair, cost = edges[chosen : chosen + 1].copy(), costs[chosen : chosen + 1]
+    for merge in range(n - 1):
+        yield Progress("merging the last regions", merge, n - 1)
+        pair = _next_pair(left, worth, contacts)
         stays, goes = pair[0]
-        join_regions(points, weights, heights, names, pair, cost, curved, n + made)
+        cost = worth[stays, goes : goes + 1].copy()
+        join_regions(points, weights, heights, names, pair, cost, curved, n + merge)
+        all_pairs[merge], all_heights[merge] = pair[0], cost[0]
+        left = left[left != goes]
+        within = contacts[goes, goes] + contacts[stays, stays]
         contacts[stays] += contacts[goes]
-        contacts[:, stays] += contacts[:, goes]
-        contacts[goes] = contacts[:, goes] = 0
-        contacts[stays, stays] = 0
-        all_pairs[made], all_heights[made] = pair[0], cost[0]
+        contacts[:, stays] = contacts[stays]
+        contacts[stays, stays] = within
+        others = left[left != stays]
+        pairs = np.stack([np.full_like(others, stays), others], 1)
+        _fill(worth, pairs, merge_costs(points, weights, pairs, curved))
     return Merges(all_pairs, np.maximum.accumulate(all_heights))
+
+
+def _fill(matrix: Floats, pairs: Indices, values: Floats) -> None:
+    """Set the entries of pairs in a symmetric matrix."""
+    matrix[pairs[:, 0], pairs[:, 1]] = matrix[pairs[:, 1], pairs[:, 0]] = values
+
+
+@njit(nogil=True, cache=True)
+def _next_pair(left: Indices, worth: Floats, contacts: Counts) -> Indices:
+    """Which two merge next, shape (1, 2), the smaller number first."""
+    n = len(left)
+    surface = np.array([contacts[a][left].sum() for a in left])
+    holder, holds = _holders(left, contacts, surface)
+    out = np.full((1, 2), -1, np.int32)
+    # If none of the last ones may merge by the rules for them, these don't count.
+    for last in (n <= _LAST, False):
+        least = np.inf
+        for i in range(n):
+            for j in range(i + 1, n):
+                a, b = left[i], left[j]
+                area = contacts[a, b]
+                if last:
+                    if area < _SHARE * min(surface[i], surface[j]):
+                        continue
+                    if (holder[i] == j and holds[i]) or (holder[j] == i and holds[j]):
+                        continue
+                elif not area and (holder[i] < 0 or holder[i] != holder[j]):
+                    continue
+                value = worth[a, b]
+                if n > _COARSE:
+                    value /= area + n * n / _PRICE
+                if value < least:
+                    least, out[0, 0], out[0, 1] = value, a, b
+        if out[0, 0] >= 0:
+            break
+    return out
+
+
+@njit(nogil=True, cache=True)
+def _holders(left: Indices, contacts: Counts, surface: Counts) -> tuple[Indices, Indices]:
+    """Which region each one lies in, with more than half of its surface, and how many it holds.
+
+    All are given by their places in ``left``; -1 is none. Two that lie in each other lie in none.
+    """
+    n = len(left)
+    holder, holds = np.full(n, -1, np.int32), np.zeros(n, np.int32)
+    for i in range(n):
+        for j in range(n):
+            if j != i and 2 * contacts[left[i], left[j]] > surface[i]:
+                holder[i] = j
+    for i in range(n):
+        j = holder[i]
+        if j >= 0 and holder[j] == i:
+            holder[i] = holder[j] = -1
+    for i in range(n):
+        if holder[i] >= 0:
+            holds[holder[i]] += 1
+    return holder, holds

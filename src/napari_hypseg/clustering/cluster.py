@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from napari_hypseg.clustering.agglomerate import Counts, contacts_job, merge_leaves_job
+from napari_hypseg.clustering.agglomerate import Counts, contacts_job, merge_borders_job
 from napari_hypseg.clustering.kinds import ROUNDS, kinds_job
 from napari_hypseg.clustering.kmeans import (
     Weighted,
@@ -38,8 +38,11 @@ __all__ = ["Clustering", "FlatClustering", "Kind", "TreeClustering", "cluster", 
 
 Kind = Literal["volume", "disk", "flat"]
 
-# Leaves of the tree of the volume: one byte tells these and 15 classes of a person's own apart.
-_REGIONS = 240
+# Regions that merge by what their borders are worth, ...
+_REGIONS = 500
+# ... down to the leaves of the tree of the volume: one byte tells these and 15 classes of a
+# person's own apart.
+_MOST_LEAVES = 240
 # Leaves of the tree of the disk: the largest granularity that a person may ask for, doubled.
 _LEAVES = 60
 # The papers fit up to this many clusters.
@@ -53,8 +56,9 @@ class TreeClustering:
     Attributes
     ----------
     kind : {"volume", "disk"}
-        The tree of the volume (leaves are regions, only those that touch merge) or of the disk
-        (leaves are clusters of latent points and what lies beside them, wherever they lie).
+        The tree of the volume (leaves are regions; those merge that touch or lie in the same one)
+        or of the disk (leaves are clusters of latent points and what lies beside them, wherever
+        they lie).
     leaves : array of uint8, shape (z, y, x)
         Leaf of each voxel, 0 to n - 1.
     tree : MergeTree
@@ -179,9 +183,9 @@ def cluster(
         ratio, are smoothed together with the points, and both trees rest on both; without it, on
         the points alone.
     tree : {"volume", "disk", "flat"}
-        The tree of the volume: which things contain which (regions that touch merge). The tree of
-        the disk: what kinds of thing are there (clusters merge wherever they lie). Or the papers'
-        separate fit for each number of clusters.
+        The tree of the volume: which things contain which (regions merge that touch, or that lie
+        in the same one). The tree of the disk: what kinds of thing are there (clusters merge
+        wherever they lie). Or the papers' separate fit for each number of clusters.
     smoothing : float
         Weight of the total-variation smoothing before clustering; 0 for none.
     seed : int
@@ -278,12 +282,12 @@ def _volume_job(latents: Latents, intensity: Intensity | None) -> Job[TreeCluste
             [to_hyperboloid(points[..., :d], curvature), points[..., d:] * 2 * curvature**0.5], -1
         )
 
-    leaves = min(_REGIONS, math.prod(latents.shape))
-    job = regions_job(latents.shape, read, leaves=leaves, curved=d if curvature else 0)
-    labels, regions = yield from job
-    contacts = yield from contacts_job(labels, leaves)
+    count, curved = min(_REGIONS, math.prod(latents.shape)), d if curvature else 0
+    labels, regions = yield from regions_job(latents.shape, read, leaves=count, curved=curved)
+    contacts = yield from contacts_job(labels, count)
     tree = yield from _tree_job(regions, curvature, d, contacts)
-    return TreeClustering("volume", labels, tree)
+    owners, tree = tree.pruned(_MOST_LEAVES)
+    return TreeClustering("volume", owners[labels], tree)
 
 
 def _kinds_job(latents: Latents, intensity: Intensity, seed: int) -> Job[TreeClustering]:
@@ -381,7 +385,7 @@ def _tree_job(
     if contacts is None:
         _, merges, _ = yield from merge_regions_job(regions, 1, curved=curved)
     else:
-        merges = yield from merge_leaves_job(regions, contacts, curved=curved)
+        merges = yield from merge_borders_job(regions, contacts, curved=curved)
     return MergeTree.from_merges(merges, counts, _means(merges, counts, centroids, curvature))
 
 

@@ -72,7 +72,7 @@ def regions_job(
     *,
     leaves: int,
     curved: int,
-) -> Job[tuple[npt.NDArray[np.uint8], Regions]]:
+) -> Job[tuple[npt.NDArray[np.uint16], Regions]]:
     """Merge the voxels of a volume, touching ones only, into a few regions.
 
     Parameters
@@ -83,13 +83,13 @@ def regions_job(
         Points of a box, shape (z, y, x, d): spatial coordinates on the hyperboloid, then those of
         Euclidean space. Called from several threads.
     leaves : int
-        Regions to leave, at most the number of voxels and at most 256.
+        Regions to leave, at most the number of voxels and at most 65,536.
     curved : int
         How many coordinates are those of the hyperboloid.
 
     Returns
     -------
-    labels : array of uint8, shape (z, y, x)
+    labels : array of uint16, shape (z, y, x)
         The region of each voxel, 0 to leaves - 1.
     regions : Regions
         Their means, sizes and contacts.
@@ -141,8 +141,8 @@ def regions_job(
     job = merge_regions_job(graph.regions(), leaves, curved=curved)
     del graph
     regions, merges, names = yield from job
-    owners = _owners(count, merges.pairs, names).astype(np.uint8)
-    labels = np.empty(shape, np.uint8)
+    owners = _owners(count, merges.pairs, names).astype(np.uint16)
+    labels = np.empty(shape, np.uint16)
     for index, (box, (start, squeezed)) in enumerate(zip(tiles, packed, strict=True)):
         yield Progress("labelling voxels", index, len(tiles))
         local = np.frombuffer(zlib.decompress(squeezed), np.uint32)

@@ -15,7 +15,7 @@ __all__ = ["MergeTree"]
 
 @dataclass(frozen=True)
 class MergeTree:
-    """A binary tree over at most 255 leaves.
+    """A binary tree of clusters; in a file and for labels of one byte it has at most 255 leaves.
 
     Attributes
     ----------
@@ -73,6 +73,32 @@ class MergeTree:
             if labels[n + merge]:
                 labels[self.merges[merge]] = labels[n + merge]
         return labels[:n]
+
+    def pruned(self, k: int) -> tuple[npt.NDArray[np.uint8], MergeTree]:
+        """The tree without what lies below one granularity.
+
+        Parameters
+        ----------
+        k : int
+            Leaves to leave, 1 to 255; all are left where there are no more.
+
+        Returns
+        -------
+        leaf : array of uint8, shape (n,)
+            Which leaf of the pruned tree each one has become.
+        tree : MergeTree
+        """
+        n = self.n_leaves
+        k = min(k, n)
+        nodes, below = self.nodes(k), n - k
+        kept = np.concatenate([nodes, np.arange(n + below, 2 * n - 1)])
+        place = np.full(2 * n - 1, -1)
+        place[kept] = np.arange(2 * k - 1)
+        tree = MergeTree(
+            place[self.merges[below:]], self.heights[below:], self.counts[kept],
+            self.centroids[kept],
+        )  # fmt: skip
+        return self.lookup(k) - np.uint8(1), tree
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
