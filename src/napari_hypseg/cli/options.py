@@ -106,8 +106,8 @@ Format = Annotated[LabelFormat, typer.Option("--format", help="Format of the lab
 Tree = Annotated[
     TreeKind,
     typer.Option(
-        help="volume: which things contain which (only what touches merges); disk: what kinds of "
-        "thing there are; flat: the papers' separate fit for each k."
+        help="volume: which things contain which (what touches merges, and what lies in the same "
+        "thing); disk: what kinds of thing there are; flat: the papers' separate fit for each k."
     ),
 ]
 Smoothing = Annotated[

@@ -33,8 +33,8 @@ _SIDES = (600, 450, 320, 220, 150)
 _MOST_BYTES = 2_900_000
 
 _KINDS = {
-    "volume": "The tree of the volume: regions that touch were merged, the most alike first. "
-    "Each class is a part, or a few parts, of the volume.",
+    "volume": "The tree of the volume: regions that touch, or that lie in the same one, were "
+    "merged, the most alike first. Each class is a thing, or several alike in the same one.",
     "disk": "The tree of the disk: voxels alike in their points, and in the intensities and "
     "textures beside them, were merged, wherever they lie. Each class is a kind of voxel.",
     "flat": "Flat clusters, fitted anew for each number of classes, as in the papers: "

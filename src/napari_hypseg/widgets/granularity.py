@@ -24,7 +24,7 @@ __all__ = ["GranularityStep"]
 _REST, _FLASH = 300, 700
 _TREES = {
     "volume": ("things (tree of the volume)",
-               "Which things contain which: only regions that touch merge"),
+               "Which things contain which: regions merge that touch, or that lie in the same one"),
     "disk": ("kinds (tree of the disk)",
              "What kinds of thing there are: clusters merge wherever they lie in the volume"),
 }  # fmt: skip
