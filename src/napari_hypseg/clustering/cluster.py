@@ -286,8 +286,8 @@ def _volume_job(latents: Latents, intensity: Intensity | None) -> Job[TreeCluste
     labels, regions = yield from regions_job(latents.shape, read, leaves=count, curved=curved)
     contacts = yield from contacts_job(labels, count)
     tree = yield from _tree_job(regions, curvature, d, contacts)
-    owners, tree = tree.pruned(_MOST_LEAVES)
-    return TreeClustering("volume", owners[labels], tree)
+    leaf, tree = tree.pruned(_MOST_LEAVES)
+    return TreeClustering("volume", leaf[labels], tree)
 
 
 def _kinds_job(latents: Latents, intensity: Intensity, seed: int) -> Job[TreeClustering]:
