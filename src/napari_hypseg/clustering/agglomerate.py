@@ -80,8 +80,8 @@ def merge_borders_job(regions: Regions, contacts: Counts, *, curved: int) -> Job
     as in a description that is to be short, one region more: n^2 / 800 faces where n are left. The
     pair that is worth the least for its cost (to the power 0.85) goes first: so a texture's waves
     go before small things that stand out. Two regions may merge if they touch, or if both lie in
-    the same third one, with more than half of their surface: so the ribosomes of a cell become one
-    thing, and there is no border to count.
+    the same third one, with more than half of their surface: so things of a kind, such as the
+    ribosomes of a cell, can become one, and there is no border to count.
 
     The last 10 regions leave each other from the inside out: what still holds another one stays,
     and two must have a fifth of the smaller one's surface in common, so that a vesicle does not
