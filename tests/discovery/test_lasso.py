@@ -69,6 +69,27 @@ def test_a_lasso_that_reaches_out_of_the_disk_or_is_very_small():
     assert lasso.voxels(cloud) is None
 
 
+def test_lassos_one_after_the_other_have_masks_of_their_own():
+    latents = make_latents(SHAPE)
+    cloud = finish(cloud_job(latents))
+    masks = []
+    for shift in (0.0, 0.2, 0.4):
+        outline = [(x + shift, y) for x, y in OUTLINE]
+        lasso = Lasso(outline, Translation(), cloud.projection)
+        # Made ready once or twice, or not at all.
+        cloud.prepare()
+        masks.append(lasso.voxels(cloud))
+        np.testing.assert_array_equal(masks[-1], lasso.voxels(cloud))
+        assert not np.shares_memory(masks[-1], cloud.blank())
+        cloud.prepare()
+    for mask, shift in zip(masks, (0.0, 0.2, 0.4), strict=True):
+        expected = points_in_poly(
+            latents.read().reshape(-1, 2).astype(float), [(x + shift, y) for x, y in OUTLINE]
+        )
+        assert expected.any()
+        assert (mask.ravel() != expected).sum() < 6
+
+
 def to_edge(place, outline):
     """Distance of a place to the nearest side of a polygon."""
     corners = np.array(outline)

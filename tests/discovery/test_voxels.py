@@ -33,26 +33,6 @@ def test_relabel_and_burn(rng):
     np.testing.assert_array_equal(values, expected)
 
 
-def test_relabel_and_burn_at_some_voxels(rng):
-    values, lookup = (rng.integers(0, 256, n).astype(np.uint8) for n in (1000, 256))
-    some = rng.permutation(1000)[:300]
-    labels = voxels.relabel_at(values.reshape(10, 10, 10), lookup, some)
-    np.testing.assert_array_equal(labels, lookup[values][some])
-    mask = (rng.random((10, 10, 20)) < 0.3)[..., ::2]
-    expected = np.where(mask.ravel()[some], 7, labels)
-    voxels.burn_at(labels, mask, some, 7)
-    np.testing.assert_array_equal(labels, expected)
-
-
-def test_rows_are_summed_by_group(rng):
-    groups, kinds = rng.integers(0, 40, 500).astype(np.int32), rng.integers(0, 3, 500)
-    rows = rng.random((3, 4)).astype(np.float32)
-    expected = np.zeros((41, 4))
-    np.add.at(expected, groups, rows[kinds])
-    found = voxels.sum_rows(groups, kinds.astype(np.uint8), rows, 41)
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
-
-
 @pytest.mark.parametrize("size", [9, 1000, 5001])
 def test_counts(rng, size):
     owners, leaves = rng.integers(0, 3, size).astype(np.uint8), rng.integers(0, 5, size)
@@ -83,5 +63,6 @@ def test_inside(rng, low):
     there = (column >= 0) & (column < 64) & (row >= 0) & (row < 64)
     expected = there & (table[column.clip(0, 63), row.clip(0, 63)] > 0)
     assert expected.any()
-    found = voxels.inside(packed, table, low, 3)
+    found = np.ones(packed.shape, bool)
+    voxels.inside(packed, table, low, 3, found)
     np.testing.assert_array_equal(found, expected.reshape(10, 900))

@@ -68,7 +68,9 @@ class Lasso:
         step = 1 << shift
         x, y = (np.floor(corners.min(0)).astype(int) - 2 * step).tolist()
         mask = self._drawn(np.array([x, y]) * (2 / STEPS) - 1, step * 2 / STEPS)
-        return inside(cloud.lattice, mask, (x, y), shift)
+        held = cloud.blank()
+        inside(cloud.lattice, mask, (x, y), shift, held)
+        return held
 
     @cached_property
     def _corners(self) -> npt.NDArray[np.float64]:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from napari_hypseg.clustering import MergeTree, TreeClustering
 from napari_hypseg.discovery.colours import distinct_colour, node_colours
-from napari_hypseg.discovery.voxels import burn, burn_at, plus_one, relabel, relabel_at
+from napari_hypseg.discovery.voxels import burn, plus_one, relabel
 
 __all__ = ["OwnClass", "Partition", "PartitionClass", "leaves_below"]
 
@@ -228,9 +228,9 @@ class Partition:
 
     def labels_at(self, voxels: npt.NDArray[np.int64]) -> Bytes:
         """Labels of some voxels, given by their flat indices."""
-        labels = relabel_at(self.clustering.leaves, self._lookup, voxels)
+        labels: Bytes = self._lookup[self.clustering.leaves.reshape(-1)[voxels]]
         for label, own in enumerate(self.own, start=self.k + 1):
-            burn_at(labels, own.mask, voxels, label)
+            labels[own.mask.reshape(-1)[voxels]] = label
         return labels
 
     # -- operations on the tree's classes

@@ -12,10 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit, types
 
-__all__ = [
-    "burn", "burn_at", "count", "count_sample", "inside", "plus_one", "relabel", "relabel_at",
-    "scores", "sum_rows",
-]  # fmt: skip
+__all__ = ["burn", "count", "count_sample", "inside", "plus_one", "relabel", "scores"]
 
 Bytes = npt.NDArray[np.uint8]
 Counts = npt.NDArray[np.int64]
@@ -51,38 +48,6 @@ def burn(volume: Bytes, mask: npt.NDArray[np.bool_], value: int) -> None:
     """Write a value where a mask is."""
     bits = np.ascontiguousarray(mask).reshape(-1).view(np.uint8)
     _share(_put, (volume.reshape(-1), bits), (value,))
-
-
-def relabel_at(values: Bytes, lookup: Bytes, voxels: Counts) -> Bytes:
-    """``lookup[values]`` of some voxels, given by their flat indices, shape (m,)."""
-    out = np.empty(len(voxels), np.uint8)
-    _share(_look_up_at, (voxels, out), (values.reshape(-1), lookup))
-    return out
-
-
-def burn_at(labels: Bytes, mask: npt.NDArray[np.bool_], voxels: Counts, value: int) -> None:
-    """Write a value into the labels of those of some voxels that a mask holds."""
-    bits = np.ascontiguousarray(mask).reshape(-1).view(np.uint8)
-    _share(_put_at, (voxels, labels), (bits, value))
-
-
-def sum_rows(
-    groups: npt.NDArray[np.int32], kinds: Bytes, rows: npt.NDArray[np.float32], n: int
-) -> npt.NDArray[np.float32]:
-    """Sum of the rows that belong to the members of each group, shape (n, 4).
-
-    Parameters
-    ----------
-    groups : array of int32, shape (m,)
-        Group of each member, below ``n``.
-    kinds : array of uint8, shape (m,)
-        Its row.
-    rows : array of float32, shape (k, 4)
-    """
-    sums = np.zeros((_THREADS, n, 4), np.float32)
-    _share(_sum_rows, (groups, kinds), (rows,), (sums,))
-    found: npt.NDArray[np.float32] = sums.sum(0)
-    return found
 
 
 def count(owners: Bytes, leaves: Bytes, rows: int, n: int) -> Counts:
@@ -121,8 +86,9 @@ def count_sample(
 
 
 def inside(
-    places: npt.NDArray[np.uint32], table: Bytes, low: tuple[int, int], shift: int
-) -> npt.NDArray[np.bool_]:
+    places: npt.NDArray[np.uint32], table: Bytes, low: tuple[int, int], shift: int,
+    out: npt.NDArray[np.bool_],
+) -> None:  # fmt: skip
     """Whether places lie in cells that are marked.
 
     Parameters
@@ -135,12 +101,12 @@ def inside(
         x and y at which the table begins; they may be negative.
     shift : int
         A cell is ``2 ** shift`` steps wide.
+    out : array of bool
+        Of the shape of ``places``: all of it is written.
     """
-    out = np.empty(places.shape, np.bool_)
     # Modulo 2 ** 32, as the places are subtracted from.
     first = (v % (1 << 32) for v in low)
     _share(_inside, (places.reshape(-1), out.reshape(-1).view(np.uint8)), (table, *first, shift))
-    return out
 
 
 def scores(
@@ -198,7 +164,6 @@ _WRITE = types.Array(types.uint8, 1, "C")
 _TABLE = types.Array(types.uint8, 2, "C", readonly=True)
 _PLACES = types.Array(types.uint32, 1, "C", readonly=True)
 _INDICES = types.Array(types.int64, 1, "C", readonly=True)
-_GROUPS = types.Array(types.int32, 1, "C", readonly=True)
 _VALUES = types.Array(types.float32, 1, "C", readonly=True)
 _POINTS = types.Array(types.float32, 2, "C", readonly=True)
 
@@ -215,29 +180,6 @@ def _put(volume: Bytes, mask: Bytes, value: int) -> None:
         # All bits or none: without a choice, so that many voxels are done at once.
         chosen = np.uint8(-mask[i])
         volume[i] = (volume[i] & ~chosen) | (value & chosen)
-
-
-@njit(types.void(_INDICES, _WRITE, _READ, _READ), nogil=True, cache=True)
-def _look_up_at(voxels: Counts, out: Bytes, values: Bytes, lookup: Bytes) -> None:
-    for i in range(voxels.size):
-        out[i] = lookup[values[voxels[i]]]
-
-
-@njit(types.void(_INDICES, _WRITE, _READ, types.uint8), nogil=True, cache=True)
-def _put_at(voxels: Counts, labels: Bytes, mask: Bytes, value: int) -> None:
-    for i in range(voxels.size):
-        if mask[voxels[i]]:
-            labels[i] = value
-
-
-@njit(types.void(_GROUPS, _READ, _POINTS, types.float32[:, ::1]), nogil=True, cache=True)
-def _sum_rows(
-    groups: npt.NDArray[np.int32], kinds: Bytes, rows: npt.NDArray[np.float32],
-    sums: npt.NDArray[np.float32],
-) -> None:  # fmt: skip
-    for i in range(groups.size):
-        for column in range(4):
-            sums[groups[i], column] += rows[kinds[i], column]
 
 
 @njit(types.void(_READ, _READ, types.int64, types.int64[:, ::1]), nogil=True, cache=True)

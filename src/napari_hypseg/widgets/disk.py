@@ -107,7 +107,7 @@ class DiskDock(QWidget):
         self._links = [
             (self.state.result_changed, self._on_result),
             (self.state.partition_changed, self._on_partition),
-            (self.state.settled, self._draw_classes),
+            (self.state.settled, self._on_settled),
             (self.state.selection.changed, self._on_pick),
         ]
         for signal, slot in self._links:
@@ -296,6 +296,11 @@ class DiskDock(QWidget):
         if partition is not None and partition.nodes != self._nodes:
             self._nodes = partition.nodes
             self.scene.draw_tree(partition)
+
+    def _on_settled(self) -> None:
+        self._draw_classes()
+        if self.cloud is not None:
+            self.cloud.prepare()
 
     def _draw_classes(self) -> None:
         result, partition = self.state.result, self.state.partition

@@ -226,13 +226,12 @@ class DiskScene:
         colours : array, shape (k, 4)
             Of the labels; points of an opacity of 0 are not drawn.
         """
-        from napari_hypseg.discovery.voxels import sum_rows
-
         assert self._cloud is not None  # noqa: S101
         shown = np.concatenate([colours[:, :3] * colours[:, 3:], colours[:, 3:]], axis=1)
-        sums = sum_rows(
-            self._cells, labels - np.uint8(1), shown.astype(np.float32), len(self._used)
-        )
+        # How many points of each label lie in each cell.
+        n, k = len(self._used), len(colours)
+        counts = np.bincount(self._cells * k + (labels - 1), minlength=n * k).reshape(n, k)
+        sums = counts @ shown
         total = sums[:, 3]
         # Cells without a point of the sample are drawn in the colour of text.
         share = np.where(self._sampled > 0, total / np.maximum(self._sampled, 1), 1.0)
