@@ -96,7 +96,9 @@ def test_every_voxel_has_one_label(partition):
     np.testing.assert_array_equal(labels, expected)
     np.testing.assert_array_equal(relabel(partition.values(), partition.value_labels()), expected)
     some = np.arange(0, labels.size, 7)
-    np.testing.assert_array_equal(partition.labels_at(some), expected.ravel()[some])
+    leaves = partition.clustering.leaves.ravel()[some]
+    for known in (None, leaves):
+        np.testing.assert_array_equal(partition.labels_at(some, known), expected.ravel()[some])
     assert [c.label for c in partition.classes] == list(range(1, len(partition.keys) + 1))
     assert partition.values().max() <= tree.n_leaves + len(partition.own)
 

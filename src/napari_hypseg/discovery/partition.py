@@ -226,9 +226,19 @@ class Partition:
         lookup[: self.tree.n_leaves] = self.lookup()
         return self._burn(relabel(self.clustering.leaves, lookup), self.k + 1)
 
-    def labels_at(self, voxels: npt.NDArray[np.int64]) -> Bytes:
-        """Labels of some voxels, given by their flat indices."""
-        labels: Bytes = self._lookup[self.clustering.leaves.reshape(-1)[voxels]]
+    def labels_at(self, voxels: npt.NDArray[np.int64], leaves: Bytes | None = None) -> Bytes:
+        """Labels of some voxels.
+
+        Parameters
+        ----------
+        voxels : array of int64, shape (m,)
+            Their flat indices.
+        leaves : array of uint8, shape (m,), optional
+            Their leaves, where they are known: to gather them takes most of the time.
+        """
+        if leaves is None:
+            leaves = self.clustering.leaves.reshape(-1)[voxels]
+        labels: Bytes = self._lookup[leaves]
         for label, own in enumerate(self.own, start=self.k + 1):
             labels[own.mask.reshape(-1)[voxels]] = label
         return labels

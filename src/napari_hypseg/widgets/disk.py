@@ -306,7 +306,8 @@ class DiskDock(QWidget):
         result, partition = self.state.result, self.state.partition
         if result is not None and partition is not None:
             self._draw_tree()
-            labels = partition.labels_at(result.cloud.voxels[: self.scene.most])
+            most = self.scene.most
+            labels = partition.labels_at(result.cloud.voxels[:most], result.leaves[:most])
             self.scene.draw_points(labels, partition.label_colours())
             self.scene.draw_lasso([])
 

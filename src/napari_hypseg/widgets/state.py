@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -76,6 +77,12 @@ class Result:
     stride: int
     seconds: float
     model: Model | None = None
+
+    @cached_property
+    def leaves(self) -> npt.NDArray[np.uint8]:
+        """Leaf of each point of the cloud, shape (n,)."""
+        leaves: npt.NDArray[np.uint8] = self.clustering.leaves.reshape(-1)[self.cloud.voxels]
+        return leaves
 
     @property
     def most(self) -> int:
