@@ -14,7 +14,7 @@ from napari_hypseg.jobs import Job, Progress
 from napari_hypseg.latents.intensity import Intensity
 from napari_hypseg.latents.spread import from_tangent, spread_job, to_tangent
 from napari_hypseg.latents.store import Latents, open_latents
-from napari_hypseg.latents.texture import doubled, texture
+from napari_hypseg.latents.texture import TEXTURES, doubled, texture
 from napari_hypseg.latents.total_variation import denoise
 from napari_hypseg.volumes.volume import Box
 
@@ -73,7 +73,7 @@ def smooth_job(
     d = latents.dim
     channels = d + (intensity is not None)
     weighed = np.float32(intensity.texture if intensity else 0)
-    beside = channels - d + (4 if weighed else 0)
+    beside = channels - d + (TEXTURES if weighed else 0)
     shape = (*latents.shape, d + beside)
     out = open_latents(store, shape, {**attributes, "beside": beside})
     boxes = _tiles(latents.shape)

@@ -6,9 +6,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import gaussian_filter
 
-__all__ = ["doubled", "texture"]
+__all__ = ["TEXTURES", "doubled", "texture"]
 
 Floats = npt.NDArray[np.float32]
+
+#: Numbers that `texture` gives of a voxel.
+TEXTURES = 4
 
 # Standard deviation of the window, in voxels.
 _WINDOW = 1.25
