@@ -7,14 +7,22 @@ import pytest
 
 from napari_hypseg.latents.texture import doubled, texture
 
+STEPS = [(1, 1, 0), (1, -1, 0), (1, 0, 1), (1, 0, -1), (0, 1, 1), (0, 1, -1)]
+STEPS += [(2, 0, 0), (0, 2, 0), (0, 0, 2)]
+
 
 @pytest.mark.parametrize("shape", [(9, 8, 7), (1, 5, 6), (2, 1, 1)])
 def test_is_what_is_written_down(shape):
     residue = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     whole = residue.astype(np.float64)
-    following = [np.take(whole, [*range(1, n), n - 1], axis) for axis, n in enumerate(shape)]
-    products = np.stack([whole * other for other in (whole, *following)], -1)
-    means = np.zeros([-(-n // 2) for n in shape] + [4])
+    products = np.zeros([*shape, 10])
+    for place in np.ndindex(*shape):
+        for channel, step in enumerate([(0, 0, 0), *STEPS]):
+            there = tuple(
+                min(max(p + s, 0), n - 1) for p, s, n in zip(place, step, shape, strict=True)
+            )
+            products[*place, channel] = whole[place] * whole[there]
+    means = np.zeros([-(-n // 2) for n in shape] + [10])
     for z, y, x in np.ndindex(*means.shape[:3]):
         part = products[2 * z : 2 * z + 2, 2 * y : 2 * y + 2, 2 * x : 2 * x + 2]
         means[z, y, x] = part.mean((0, 1, 2))
@@ -40,21 +48,22 @@ def test_of_white_noise():
     rng = np.random.default_rng(1)
     residue = (3 * rng.normal(size=(40, 40, 40))).astype(np.float32)
     found = texture(residue)
-    assert found.shape == (20, 20, 20, 4)
+    assert found.shape == (20, 20, 20, 10)
     # As strong as its standard deviation, and without grain.
-    np.testing.assert_allclose(found.mean((0, 1, 2)), [3, 0, 0, 0], atol=0.1)
+    np.testing.assert_allclose(found.mean((0, 1, 2)), [3] + 9 * [0], atol=0.1)
     assert found[..., 0].std() < 0.5
 
 
-@pytest.mark.parametrize("axis", [0, 1, 2])
-def test_tells_waves_of_the_same_strength_apart(axis):
-    wave = np.sqrt(2) * np.sin(np.arange(48) * 2 * np.pi / 5)
-    residue = np.broadcast_to(
-        np.expand_dims(wave, [a for a in range(3) if a != axis]), (48, 48, 48)
-    ).astype(np.float32)
+@pytest.mark.parametrize(
+    "turn", [(0.2, 0, 0), (0, 0.2, 0), (0, 0, 0.2), (0.1, 0.1, 0), (0.1, -0.1, 0)]
+)
+def test_tells_waves_of_the_same_strength_apart(turn):
+    """Plane waves, by the turns that they make from a voxel to the next along z, y and x."""
+    phase = sum(2 * np.pi * t * p for t, p in zip(turn, np.indices((48, 48, 48)), strict=True))
+    residue = (np.sqrt(2) * np.sin(phase)).astype(np.float32)
     found = texture(residue)[8:-8, 8:-8, 8:-8].mean((0, 1, 2))
-    # From a voxel to the next: the same across the wave, the cosine of a fifth turn along it.
-    wanted = [np.cos(2 * np.pi / 5) if a == axis else 1.0 for a in range(3)]
+    # The same across the wave, the cosine of what it turns along it.
+    wanted = [np.cos(2 * np.pi * np.dot(turn, step)) for step in STEPS]
     np.testing.assert_allclose(found, [1, *wanted], atol=0.05)
 
 

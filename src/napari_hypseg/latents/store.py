@@ -45,7 +45,7 @@ class Latents:
         The ball has curvature ``-curvature``.
     beside : int
         Channels after the points, in lengths of tangent vectors: none, the voxels' own intensity,
-        or that and the 4 of its texture.
+        or that and the 10 of its texture.
     """
 
     array: zarr.Array[Any]

@@ -10,15 +10,21 @@ __all__ = ["TEXTURES", "doubled", "texture"]
 
 Floats = npt.NDArray[np.float32]
 
+# From a voxel to those that its residue is compared with: along the diagonals of faces, and the
+# second ones along the axes. The nearest along the axes, beside these, hardly change a tree.
+_STEPS = (
+    (1, 1, 0), (1, -1, 0), (1, 0, 1), (1, 0, -1), (0, 1, 1), (0, 1, -1), (2, 0, 0), (0, 2, 0),
+    (0, 0, 2),
+)  # fmt: skip
 #: Numbers that `texture` gives of a voxel.
-TEXTURES = 4
+TEXTURES = 1 + len(_STEPS)
 
 # Standard deviation of the window, in voxels.
 _WINDOW = 1.25
 
 
 def texture(residue: Floats) -> Floats:
-    """How strong a residue is in a Gaussian window, and how it goes on along each axis.
+    """How strong a residue is in a Gaussian window, and how it goes on in nine directions.
 
     Two things of the same mean differ in it if one is rougher, or finer, or has a grain. It is
     given for every second voxel along each axis.
@@ -30,9 +36,10 @@ def texture(residue: Floats) -> Floats:
 
     Returns
     -------
-    array, shape (ceil(z / 2), ceil(y / 2), ceil(x / 2), 4), float32
-        The root mean square; then the mean product with the next voxel along z, y and x, divided
-        by the root mean square: all in the residue's unit.
+    array, shape (ceil(z / 2), ceil(y / 2), ceil(x / 2), 10), float32
+        The root mean square; then the mean product with the next voxel along each diagonal of a
+        face (z and y first) and with the second one along z, y and x, divided by the root mean
+        square: all in the residue's unit.
 
     References
     ----------
@@ -40,18 +47,20 @@ def texture(residue: Floats) -> Floats:
     the local strength of what filters leave. Haralick, "Statistical and structural approaches to
     texture", Proc. IEEE 67, 1979: autocorrelation as a measure of a texture's grain.
     """
-    products = [np.square(residue), *(residue * _next(residue, axis) for axis in range(3))]
+    products = (residue * _shifted(residue, step) for step in ((0, 0, 0), *_STEPS))
     means = np.stack([gaussian_filter(_halved(p), _WINDOW / 2) for p in products], -1)
     strength = np.sqrt(means[..., :1], out=means[..., :1])
     np.divide(means[..., 1:], strength, out=means[..., 1:], where=strength > 0)
     return means
 
 
-def _next(values: Floats, axis: int) -> Floats:
-    """The next voxel's value; the last voxel's own at the end."""
-    n = values.shape[axis]
-    following: Floats = values.take(np.minimum(np.arange(1, n + 1), n - 1), axis)
-    return following
+def _shifted(values: Floats, step: tuple[int, int, int]) -> Floats:
+    """The values some voxels further on; the outermost one's beyond the end."""
+    for axis, by in enumerate(step):
+        n = values.shape[axis]
+        if by:
+            values = values.take(np.clip(np.arange(n) + by, 0, n - 1), axis)
+    return values
 
 
 def _halved(field: Floats) -> Floats:
