@@ -79,7 +79,7 @@ def needs_of(
     spans = [s.indices(n) for s, n in zip(box or (slice(None),) * 3, shape, strict=True)]
     points = math.prod(max(0, -(-(stop - start) // stride)) for start, stop, _ in spans)
     # Points, smoothed points with the intensities, for every eighth point its texture.
-    floats = _PASSES * dim + dim + 1 + 4 / 8
+    floats = _PASSES * dim + dim + 1 + 10 / 8
     held = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
     return Needs(
         disk=(4 * floats + _LABELS) * points,
