@@ -12,7 +12,7 @@ from napari_hypseg.latents import embed, find_latents, smooth
 from napari_hypseg.latents.intensity import Intensity, intensity_job
 from napari_hypseg.latents.smooth import smooth_job
 from napari_hypseg.latents.spread import spread_job
-from napari_hypseg.latents.texture import texture
+from napari_hypseg.latents.texture import TEXTURES, texture
 from napari_hypseg.latents.total_variation import denoise
 from napari_hypseg.model import VAE, Model, ModelConfig
 from napari_hypseg.volumes.noise import fit_noise
@@ -149,7 +149,7 @@ def test_the_texture_of_what_was_taken_away_stands_beside(model):
     beside = finish(intensity_job(volume, latents))
     assert beside.texture == 16
     found = finish(smooth_job(latents, 0.5, intensity=beside))
-    assert (found.beside, found.dim) == (5, 2)
+    assert (found.beside, found.dim) == (1 + TEXTURES, 2)
     channels = _channels(volume, latents, beside)
     smooth_ = _denoised(channels)
     residue = texture((channels - smooth_)[..., 2])
@@ -166,7 +166,7 @@ def test_tiles_do_not_show_in_texture(model, monkeypatch):
     monkeypatch.setattr(smooth, "_MOST_VOXELS", 1000)
     assert len(smooth._tiles(latents.shape)) == 2
     tiled = finish(smooth_job(latents, 1.0, intensity=beside)).read_channels() / beside.unit
-    assert whole.shape[3] == 7
+    assert whole.shape[3] == 2 + 1 + TEXTURES
     apart = np.abs(tiled - whole)[..., 3:]
     assert apart.max() > 0  # there are tiles
     # In units of the noise, which is smoothed with a weight of 1.

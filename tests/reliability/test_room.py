@@ -31,7 +31,7 @@ def vast(tmp_path, monkeypatch) -> Session:
 def test_shortage_is_told_with_both_numbers(vast, count):
     said = vast.needs().shortage
     assert "too little memory: up to 98 GB needed, 16 GB free" in said
-    assert "too little disk space: up to 282 GB needed, 100 GB free" in said
+    assert "too little disk space: up to 306 GB needed, 100 GB free" in said
     assert "\n" not in said
     # An eighth of the points along each axis, or a part, is little enough.
     assert vast.needs(stride=8).shortage == ""
@@ -67,7 +67,7 @@ def test_a_run_says_so_first(hypseg, toy, tmp_path, count):
     finally:
         subprocess.run(["umount", str(disk)], check=True)
     first = ended.said.splitlines()[0]
-    warned = "hypseg: warning: toy: there may be too little disk space: up to 4.4 MB needed, 0."
+    warned = "hypseg: warning: toy: there may be too little disk space: up to 4.78 MB needed, 0."
     assert first.startswith(warned)
     assert ended.code == 1
     count("shortage")
