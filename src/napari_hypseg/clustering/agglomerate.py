@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import numpy.typing as npt
 from numba import njit
@@ -19,6 +21,7 @@ from napari_hypseg.jobs import Job, Progress
 __all__ = ["Counts", "contacts_job", "merge_borders_job"]
 
 Counts = npt.NDArray[np.int64]
+Labels = npt.NDArray[np.unsignedinteger]
 
 # A region fewer is worth so many faces of border: the square of how many are left, by this.
 _PRICE = 800
@@ -30,46 +33,54 @@ _LAST = 10
 _SHARE = 0.2
 # Regions that are left to Ward's criterion.
 _COARSE = 8
-# Planes between two reports of progress.
-_PLANES = 16
 
 
-def contacts_job(labels: npt.NDArray[np.unsignedinteger], count: int) -> Job[Counts]:
+def contacts_job(slabs: Iterable[Labels], planes: int, count: int) -> Job[Counts]:
     """Area of contact of each two regions in voxel faces, shape (count, count).
 
     On the diagonal stands a region's area on the faces of the volume, so that a row's sum is the
     region's surface.
+
+    Parameters
+    ----------
+    slabs : iterable of array of unsigned int, each shape (some, y, x)
+        The region of each voxel, some planes after others.
+    planes : int
+        How many these are together.
+    count : int
+        How many regions there are.
     """
-    areas = np.zeros((count, count), np.int64)
-    for start in range(0, len(labels), _PLANES):
-        yield Progress("measuring borders", start, len(labels))
-        _add_contacts(labels, areas, start, min(start + _PLANES, len(labels)))
-    for axis in range(3):
-        for end in (0, -1):
-            areas += np.diag(np.bincount(labels.take(end, axis).ravel(), minlength=count))
+    areas, done = np.zeros((count, count), np.int64), 0
+    last: Labels | None = None
+    for labels in slabs:
+        yield Progress("measuring borders", done, planes)
+        _add_faces(labels[:-1], labels[1:], areas)
+        _add_faces(labels[:, :-1], labels[:, 1:], areas)
+        _add_faces(labels[:, :, :-1], labels[:, :, 1:], areas)
+        outer = [labels[:, 0], labels[:, -1], labels[:, :, 0], labels[:, :, -1]]
+        if last is None:
+            outer.append(labels[0])
+        else:
+            _add_faces(last[None], labels[:1], areas)
+        done, last = done + len(labels), labels[-1].copy()
+        if done == planes:
+            outer.append(last)
+        for face in outer:
+            areas += np.diag(np.bincount(face.ravel(), minlength=count))
     return areas
 
 
 @njit(nogil=True, cache=True)
-def _add_contacts(
-    labels: npt.NDArray[np.unsignedinteger], areas: Counts, start: int, stop: int
-) -> None:
-    nz, ny, nx = labels.shape
-    for z in range(start, stop):
+def _add_faces(here: Labels, there: Labels, areas: Counts) -> None:
+    """Count the faces between voxels and those that lie behind them."""
+    nz, ny, nx = here.shape
+    for z in range(nz):
         for y in range(ny):
             for x in range(nx):
-                here = labels[z, y, x]
-                for axis in range(3):
-                    there = here
-                    if axis == 0 and z + 1 < nz:
-                        there = labels[z + 1, y, x]
-                    elif axis == 1 and y + 1 < ny:
-                        there = labels[z, y + 1, x]
-                    elif axis == 2 and x + 1 < nx:
-                        there = labels[z, y, x + 1]
-                    if there != here:
-                        areas[here, there] += 1
-                        areas[there, here] += 1
+                a, b = here[z, y, x], there[z, y, x]
+                if a != b:
+                    areas[a, b] += 1
+                    areas[b, a] += 1
 
 
 def merge_borders_job(regions: Regions, contacts: Counts, *, curved: int) -> Job[Merges]:

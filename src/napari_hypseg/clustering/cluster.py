@@ -284,10 +284,15 @@ def _volume_job(latents: Latents, intensity: Intensity | None) -> Job[TreeCluste
 
     count, curved = min(_REGIONS, math.prod(latents.shape)), d if curvature else 0
     labels, regions = yield from regions_job(latents.shape, read, leaves=count, curved=curved)
-    contacts = yield from contacts_job(labels, count)
+    contacts = yield from contacts_job(labels.slabs(), latents.shape[0], count)
     tree = yield from _tree_job(regions, curvature, d, contacts)
     leaf, tree = tree.pruned(_MOST_LEAVES)
-    return TreeClustering("volume", leaf[labels], tree)
+    leaves, done = np.empty(latents.shape, np.uint8), 0
+    for slab in labels.slabs():
+        yield Progress("labelling voxels", done, len(leaves))
+        leaves[done : done + len(slab)] = leaf[slab]
+        done += len(slab)
+    return TreeClustering("volume", leaves, tree)
 
 
 def _kinds_job(latents: Latents, intensity: Intensity, seed: int) -> Job[TreeClustering]:

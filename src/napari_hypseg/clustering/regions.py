@@ -6,9 +6,10 @@ import math
 import threading
 import zlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,7 @@ from napari_hypseg.clustering.ward import Regions, contract_edges, merge_regions
 from napari_hypseg.jobs import Job, Progress
 from napari_hypseg.volumes.volume import Box
 
-__all__ = ["grid_edges", "regions_job"]
+__all__ = ["RegionLabels", "grid_edges", "regions_job"]
 
 Indices = npt.NDArray[np.int32]
 
@@ -72,7 +73,7 @@ def regions_job(
     *,
     leaves: int,
     curved: int,
-) -> Job[tuple[npt.NDArray[np.uint16], Regions]]:
+) -> Job[tuple[RegionLabels, Regions]]:
     """Merge the voxels of a volume, touching ones only, into a few regions.
 
     Parameters
@@ -89,7 +90,7 @@ def regions_job(
 
     Returns
     -------
-    labels : array of uint16, shape (z, y, x)
+    labels : RegionLabels
         The region of each voxel, 0 to leaves - 1.
     regions : Regions
         Their means, sizes and contacts.
@@ -142,12 +143,38 @@ def regions_job(
     del graph
     regions, merges, names = yield from job
     owners = _owners(count, merges.pairs, names).astype(np.uint16)
-    labels = np.empty(shape, np.uint16)
-    for index, (box, (start, squeezed)) in enumerate(zip(tiles, packed, strict=True)):
-        yield Progress("labelling voxels", index, len(tiles))
-        local = np.frombuffer(zlib.decompress(squeezed), np.uint32)
-        labels[box] = owners[start:][local].reshape(labels[box].shape)
-    return labels, regions
+    return RegionLabels(tiles, packed, owners), regions
+
+
+@dataclass(frozen=True)
+class RegionLabels:
+    """The region of each voxel of a volume, packed: unpacked they would take the most memory.
+
+    Attributes
+    ----------
+    tiles : list of Box
+        In C order.
+    packed : list of (int, bytes)
+        For each tile the number of its first supervoxel, and its compressed labels.
+    owners : array of uint16, shape (n,)
+        The region of each supervoxel.
+    """
+
+    tiles: list[Box]
+    packed: list[tuple[int, bytes]]
+    owners: npt.NDArray[np.uint16]
+
+    def slabs(self) -> Iterator[npt.NDArray[np.uint16]]:
+        """The regions of some planes after others, from first to last, each shape (some, y, x)."""
+        pairs = zip(self.tiles, self.packed, strict=True)
+        for planes, tiles in groupby(pairs, lambda pair: pair[0][0]):
+            _, y, x = self.tiles[-1]
+            slab = np.empty((planes.stop - planes.start, y.stop, x.stop), np.uint16)
+            for (_, *box), (start, squeezed) in tiles:
+                local = np.frombuffer(zlib.decompress(squeezed), np.uint32)
+                part = slab[:, *box]
+                part[:] = self.owners[start:][local].reshape(part.shape)
+            yield slab
 
 
 class _Graph:

@@ -83,7 +83,8 @@ def ward(voxels: Features) -> Callable[[int], Labels]:
         merges, counts = Merges(pairs, np.arange(len(pairs), dtype=float)), np.ones(voxels.size)
     else:
         job = regions_job(voxels.shape, lambda box: points[box], leaves=255, curved=0)
-        leaves, regions = finish(job)
+        labels, regions = finish(job)
+        leaves = np.concatenate(list(labels.slabs()))
         counts = regions.weights.copy()
         merges = finish(merge_regions_job(regions, 1, curved=0))[1]
     tree = MergeTree.from_merges(merges, counts, np.zeros((2 * len(counts) - 1, 1)))
