@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -105,6 +106,21 @@ def test_things_in_different_ones_stay_apart():
     assert all(len({i % 2 for i in group}) == 1 for group in left)
 
 
+@pytest.mark.parametrize(("thickness", "mean"), [(0.5, 1.5), (2.0, 1.5), (0.5, 4.0)])
+def test_a_thin_mixture_of_what_it_lies_between_goes_first(thickness, mean):
+    # A bright vesicle, 0, in a dark cell, 1, a shell between them, 2, and in the cell a faint
+    # thing, 3, that differs from it by less than the shell from both; and what keeps the last
+    # rules away.
+    n = 15
+    points = np.array([3.0, 0.0, mean, 1.2, *range(1000, 12_000, 1000)])
+    weights = [20_000, 50_000, 1000 * thickness, 500 * thickness, *[90_000] * 11]
+    areas = {(0, 2): 500, (1, 2): 500, (1, 3): 500, **{(1, i): 10 for i in range(4, n)}}
+    contacts = _contacts(n, areas, {1: 9000, **dict.fromkeys(range(4, n), 9000)})
+    first = set(_merge(points, weights, contacts).pairs[0].tolist())
+    # A thick one, or one that is brighter than both, is something of its own.
+    assert first == ({0, 2} if (thickness, mean) == (0.5, 1.5) else {1, 3})
+
+
 def test_what_holds_another_one_stays_until_that_has_gone():
     # Background, a faint cell and a bright vesicle in it: by Ward's criterion the cell goes first.
     points, weights = [0.0, 0.5, 3.0], [50_000, 20_000, 3000]
@@ -141,6 +157,24 @@ def _holder(group, groups, contacts):
     return None, surface
 
 
+def _own(group, surfaces, squares, sizes, areas):
+    """How much of a region's worth is its own, and the two it lies between."""
+    best = 1.0, set()
+    if sizes[group] > 1.5 * surfaces[group]:
+        return best
+    larger = [o for o in sizes if sizes[o] > sizes[group]]
+    beside = [o for o in larger if areas[group, o] >= 0.25 * surfaces[group]]
+    for one, two in itertools.combinations(beside, 2):
+        # A triangle with these sides, in the plane.
+        span, to_one, to_two = squares[one, two], squares[group, one], squares[group, two]
+        apex = (to_one + span - to_two) / (2 * np.sqrt(span))
+        if 0 < apex < np.sqrt(span):
+            share = ((to_one - apex**2) / min(to_one, to_two) + 0.1) / 1.1
+            if share < best[0]:
+                best = share, {one, two}
+    return best
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.integers(2, 18), st.integers(0, 2**32 - 1), st.booleans())
 def test_merges_are_those_of_a_plain_loop(n, seed, star):
@@ -158,9 +192,16 @@ def test_merges_are_those_of_a_plain_loop(n, seed, star):
     for made, (pair, found) in enumerate(zip(merges.pairs, merges.heights, strict=True)):
         held = {g: _holder(g, groups, contacts) for g in groups}
         holder = {g: h if h is None or held[h][0] != g else None for g, (h, _) in held.items()}
+        means = {g: np.average(points[m], axis=0, weights=weights[m]) for g, m in groups.items()}
+        every = list(itertools.permutations(groups, 2))
+        squares = {(a, b): np.square(means[a] - means[b]).sum() for a, b in every}
+        areas = {(a, b): contacts[np.ix_(groups[a], groups[b])].sum() for a, b in every}
+        sizes = {g: weights[m].sum() for g, m in groups.items()}
+        surfaces = {g: surface for g, (_, surface) in held.items()}
+        own = {g: _own(g, surfaces, squares, sizes, areas) for g in groups}
         by_rule, touching = {}, {}
         for a, b in itertools.combinations(groups, 2):
-            area = contacts[np.ix_(groups[a], groups[b])].sum()
+            area = areas[a, b]
             sums = []
             for group in (groups[a], groups[b], groups[a] + groups[b]):
                 mean = np.average(points[group], axis=0, weights=weights[group])
@@ -168,6 +209,7 @@ def test_merges_are_those_of_a_plain_loop(n, seed, star):
             cost = sums[2] - sums[0] - sums[1]
             siblings = holder[a] is not None and holder[a] == holder[b]
             value = cost if len(groups) <= 8 else cost / (area + len(groups) ** 2 / 800) ** 0.85
+            value *= min(own[g][0] if other in own[g][1] else 1 for g, other in ((a, b), (b, a)))
             if area or siblings:
                 touching[a, b] = value, cost
             if len(groups) > 10:
