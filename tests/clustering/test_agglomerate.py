@@ -138,13 +138,11 @@ def test_nothing_leaves_what_holds_it_through_a_small_hole():
     np.testing.assert_array_equal(_merge(points, weights, contacts).pairs, [[0, 2], [3, 1]])
 
 
-def test_where_no_pair_has_enough_in_common_the_cheapest_goes():
-    # Six that touch each other with a seventh of their surfaces each, none in any other.
-    n = 6
-    areas = dict.fromkeys(itertools.combinations(range(n), 2), 10)
-    contacts = _contacts(n, areas, dict.fromkeys(range(n), 20))
-    merges = _merge([0.0, 10.0, 10.1, 30.0, 50.0, 80.0], [9] * n, contacts)
-    np.testing.assert_array_equal(merges.pairs[0], [1, 2])
+def test_what_lies_in_nothing_merges_through_a_small_border():
+    # A background in two halves, which touch beside the cell with a tenth of their surfaces.
+    points, weights = [0.0, 0.1, 2.0], [50_000, 40_000, 60_000]
+    contacts = _contacts(3, {(0, 1): 900, (0, 2): 4000, (1, 2): 4000}, {0: 5000, 1: 4500})
+    np.testing.assert_array_equal(_merge(points, weights, contacts).pairs, [[0, 1], [3, 2]])
 
 
 def _holder(group, groups, contacts):
@@ -199,7 +197,7 @@ def test_merges_are_those_of_a_plain_loop(n, seed, star):
         sizes = {g: weights[m].sum() for g, m in groups.items()}
         surfaces = {g: surface for g, (_, surface) in held.items()}
         own = {g: _own(g, surfaces, squares, sizes, areas) for g in groups}
-        by_rule, touching = {}, {}
+        options = {}
         for a, b in itertools.combinations(groups, 2):
             area = areas[a, b]
             sums = []
@@ -210,17 +208,16 @@ def test_merges_are_those_of_a_plain_loop(n, seed, star):
             siblings = holder[a] is not None and holder[a] == holder[b]
             value = cost if len(groups) <= 8 else cost / (area + len(groups) ** 2 / 800) ** 0.85
             value *= min(own[g][0] if other in own[g][1] else 1 for g, other in ((a, b), (b, a)))
-            if area or siblings:
-                touching[a, b] = value, cost
             if len(groups) > 10:
                 allowed = area or siblings
             else:
                 full = [g for g in (a, b) if g in holder.values()]
                 inner = [g for g, o in ((a, b), (b, a)) if holder[g] == o]
-                allowed = area >= 0.2 * min(held[a][1], held[b][1]) and not set(full) & set(inner)
+                out_of = any(holder[g] not in (None, o) for g, o in ((a, b), (b, a)))
+                wide = area >= 0.2 * min(held[a][1], held[b][1])
+                allowed = area and (wide or not out_of) and not set(full) & set(inner)
             if allowed:
-                by_rule[a, b] = value, cost
-        options = by_rule or touching
+                options[a, b] = value, cost
         a, b = sorted(pair)
         least = min(value for value, _ in options.values())
         np.testing.assert_allclose(options[a, b][0], least, rtol=1e-9, atol=1e-12)

@@ -29,7 +29,8 @@ _PRICE = 800
 _POWER = 0.85
 # The last regions, which leave each other from the inside out.
 _LAST = 10
-# The share of the smaller one's surface that two of these must have in common.
+# The share of the smaller one's surface that two of these must have in common if one lies in a
+# third.
 _SHARE = 0.2
 # What lies between two larger ones has at least this share of its surface with each of them, ...
 _BETWEEN = 0.25
@@ -105,8 +106,9 @@ def merge_borders_job(regions: Regions, contacts: Counts, *, curved: int) -> Job
     distance to their geodesic takes the place of that to their means, but for a tenth of it.
 
     The last 10 regions leave each other from the inside out: what still holds another one stays,
-    and two must have a fifth of the smaller one's surface in common, so that a vesicle does not
-    join the background through a speck of membrane. The last 8 merge by Ward's criterion alone,
+    and to leave a third one that holds it, a region must have a fifth of the smaller one's surface
+    in common with what it joins, so that a vesicle does not join the background through a speck of
+    membrane. The last 8 merge by Ward's criterion alone,
     which counts voxels: by its border a faint cell would be worth less than a bright thing in it.
 
     Parameters
@@ -170,32 +172,29 @@ def _next_pair(left: Indices, worth: Floats, weights: Floats, contacts: Counts) 
     surface = np.array([contacts[a][left].sum() for a in left])
     holder, holds = _holders(left, contacts, surface)
     ends, own = _mixtures(left, worth, weights, contacts, surface)
-    out = np.full((1, 2), -1, np.int32)
-    # If none of the last ones may merge by the rules for them, these don't count.
-    for last in (n <= _LAST, False):
-        least = np.inf
-        for i in range(n):
-            for j in range(i + 1, n):
-                a, b = left[i], left[j]
-                area = contacts[a, b]
-                if last:
-                    if area < _SHARE * min(surface[i], surface[j]):
-                        continue
-                    if (holder[i] == j and holds[i]) or (holder[j] == i and holds[j]):
-                        continue
-                elif not area and (holder[i] < 0 or holder[i] != holder[j]):
+    out, least = np.empty((1, 2), np.int32), np.inf
+    for i in range(n):
+        for j in range(i + 1, n):
+            a, b = left[i], left[j]
+            area = contacts[a, b]
+            if not area and (n <= _LAST or holder[i] < 0 or holder[i] != holder[j]):
+                continue
+            if n <= _LAST:
+                # One that is innermost may always go into its holder.
+                if (holder[i] == j and holds[i]) or (holder[j] == i and holds[j]):
                     continue
-                value = worth[a, b]
-                if j in ends[i]:
-                    value *= own[i]
-                elif i in ends[j]:
-                    value *= own[j]
-                if n > _COARSE:
-                    value /= (area + n * n / _PRICE) ** _POWER
-                if value < least:
-                    least, out[0, 0], out[0, 1] = value, a, b
-        if out[0, 0] >= 0:
-            break
+                leaves = (holder[i] >= 0 and holder[i] != j) or (holder[j] >= 0 and holder[j] != i)
+                if leaves and area < _SHARE * min(surface[i], surface[j]):
+                    continue
+            value = worth[a, b]
+            if j in ends[i]:
+                value *= own[i]
+            elif i in ends[j]:
+                value *= own[j]
+            if n > _COARSE:
+                value /= (area + n * n / _PRICE) ** _POWER
+            if value < least:
+                least, out[0, 0], out[0, 1] = value, a, b
     return out
 
 
