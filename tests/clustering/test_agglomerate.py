@@ -138,6 +138,13 @@ def test_nothing_leaves_what_holds_it_through_a_small_hole():
     np.testing.assert_array_equal(_merge(points, weights, contacts).pairs, [[0, 2], [3, 1]])
 
 
+def test_a_cell_and_its_membrane_hold_each_other():
+    # The background touches the cell through a hole in the membrane, and is as bright.
+    points, weights = [0.0, 2.0, 0.1], [90_000, 30_000, 60_000]
+    contacts = _contacts(3, {(0, 1): 900, (1, 2): 5000, (0, 2): 200}, {0: 8000, 1: 1000, 2: 1000})
+    np.testing.assert_array_equal(_merge(points, weights, contacts).pairs, [[1, 2], [0, 3]])
+
+
 def test_what_lies_in_nothing_merges_through_a_small_border():
     # A background in two halves, which touch beside the cell with a tenth of their surfaces.
     points, weights = [0.0, 0.1, 2.0], [50_000, 40_000, 60_000]
@@ -213,7 +220,7 @@ def test_merges_are_those_of_a_plain_loop(n, seed, star):
             else:
                 full = [g for g in (a, b) if g in holder.values()]
                 inner = [g for g, o in ((a, b), (b, a)) if holder[g] == o]
-                out_of = any(holder[g] not in (None, o) for g, o in ((a, b), (b, a)))
+                out_of = any(held[g][0] not in (None, o) for g, o in ((a, b), (b, a)))
                 wide = area >= 0.2 * min(held[a][1], held[b][1])
                 allowed = area and (wide or not out_of) and not set(full) & set(inner)
             if allowed:

@@ -170,7 +170,7 @@ def _next_pair(left: Indices, worth: Floats, weights: Floats, contacts: Counts) 
     """Which two merge next, shape (1, 2), the smaller number first."""
     n = len(left)
     surface = np.array([contacts[a][left].sum() for a in left])
-    holder, holds = _holders(left, contacts, surface)
+    around, holder, holds = _holders(left, contacts, surface)
     ends, own = _mixtures(left, worth, weights, contacts, surface)
     out, least = np.empty((1, 2), np.int32), np.inf
     for i in range(n):
@@ -183,7 +183,7 @@ def _next_pair(left: Indices, worth: Floats, weights: Floats, contacts: Counts) 
                 # One that is innermost may always go into its holder.
                 if (holder[i] == j and holds[i]) or (holder[j] == i and holds[j]):
                     continue
-                leaves = (holder[i] >= 0 and holder[i] != j) or (holder[j] >= 0 and holder[j] != i)
+                leaves = (around[i] >= 0 and around[i] != j) or (around[j] >= 0 and around[j] != i)
                 if leaves and area < _SHARE * min(surface[i], surface[j]):
                     continue
             value = worth[a, b]
@@ -237,22 +237,23 @@ def _mixtures(
 
 
 @njit(nogil=True, cache=True)
-def _holders(left: Indices, contacts: Counts, surface: Counts) -> tuple[Indices, Indices]:
+def _holders(left: Indices, contacts: Counts, surface: Counts) -> tuple[Indices, Indices, Indices]:
     """Which region each one lies in, with more than half of its surface, and how many it holds.
 
-    All are given by their places in ``left``; -1 is none. Two that lie in each other lie in none.
+    All are given by their places in ``left``; -1 is none. The first counts two that lie in each
+    other, the second does not.
     """
     n = len(left)
-    holder, holds = np.full(n, -1, np.int32), np.zeros(n, np.int32)
+    around, holds = np.full(n, -1, np.int32), np.zeros(n, np.int32)
     for i in range(n):
         for j in range(n):
             if j != i and 2 * contacts[left[i], left[j]] > surface[i]:
-                holder[i] = j
+                around[i] = j
+    holder = around.copy()
     for i in range(n):
-        j = holder[i]
-        if j >= 0 and holder[j] == i:
-            holder[i] = holder[j] = -1
-    for i in range(n):
-        if holder[i] >= 0:
-            holds[holder[i]] += 1
-    return holder, holds
+        j = around[i]
+        if j >= 0 and around[j] == i:
+            holder[i] = -1
+        elif j >= 0:
+            holds[j] += 1
+    return around, holder, holds
