@@ -269,3 +269,24 @@ def test_of_one_class_the_best_number_of_clusters_is_told(tmp_path):
     assert "| method | best | k = 2 | k = 3 | seeds |" in text
     assert "| M | 0.800 ± 0.141 | 0.700 ± 0.283 | 0.800 ± 0.141 | 2 | 1 |" in text
     assert "Does it hold" not in text
+
+
+@pytest.mark.parametrize(
+    ("distances", "heading", "figures"),
+    [((40.0, 60.0), "[nm]", "50.000 ± 14.142"), ((1e6, 2e6), "[mm]", "1.500 ± 0.707")],
+)
+def test_distances_are_told_in_a_unit_that_can_be_read(tmp_path, distances, heading, figures):
+    (tmp_path / "cells").mkdir()
+    for seed, distance in enumerate(distances):
+        cell = {
+            "method": "m", "title": "M", "mode": "untrained", "seed": seed, "volume": "v",
+            "fit_seconds": 1.0, "seconds": 1.0,
+            "scores": {
+                "k = 2": {"dice": 0.5, "hausdorff_95": distance},
+                "k = 3": {"dice": 0.5, "hausdorff_95": None},
+            },
+        }  # fmt: skip
+        (tmp_path / f"cells/{seed}.json").write_text(json.dumps(cell))
+    write_tables(tmp_path, "glioma", ["m"])
+    table = (tmp_path / "table.md").read_text().split(f"### Hausdorff, 95 % {heading}")[1]
+    assert f"| M | {figures} | - | 2 | 1 |" in table

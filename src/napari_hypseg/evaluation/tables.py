@@ -40,6 +40,8 @@ CLASS_SCORES = {
     "hausdorff_average": "Hausdorff, average [nm]",
     "hausdorff_95": "Hausdorff, 95 % [nm]",
 }
+# In nm. Where distances reach a tenth of it, tables give them in mm: a brain is no tomogram.
+_MM = 1e6
 
 
 def read_cells(folder: Path) -> list[Cell]:
@@ -125,16 +127,19 @@ def _lines(name: str, rows: Sequence[Row]) -> list[str]:
             continue
         lines += ["", f"## {heading}"]
         for score, title in titles.items():
+            table = [[row["scores"][q].get(score) for q in questions] for row in mine]
+            unit = 1.0
+            if title.endswith("[nm]") and any(_large(f) for row in table for f in row):
+                title, unit = title.replace("[nm]", "[mm]"), _MM
             lines += ["", f"### {title}", ""]
             columns = questions if by_level or score != "dice" else ["best", *questions]
             lines.append(f"| method | {' | '.join(columns)} | seeds | volumes | fit | a volume |")
             lines.append("|---" * (len(columns) + 5) + "|")
-            for row in mine:
-                figures = [row["scores"][q].get(score) for q in questions]
+            for row, figures in zip(mine, table, strict=True):
                 if columns is not questions:
                     # Of all k, the same one for all volumes and seeds.
                     figures.insert(0, max(figures, key=lambda figure: figure["mean"]))
-                values = [_figure(figure) for figure in figures]
+                values = [_figure(figure, unit) for figure in figures]
                 lines.append(
                     f"| {row['title']} | {' | '.join(values)} | {row['seeds']} | {row['volumes']} "
                     f"| {row['fit_seconds']:.0f} s | {row['seconds']:.0f} s |"
@@ -174,11 +179,15 @@ def _claims(cells: Sequence[Cell]) -> list[str]:
     ]  # fmt: skip
 
 
-def _figure(value: dict[str, float | None] | None) -> str:
+def _figure(value: dict[str, float | None] | None, unit: float) -> str:
     if value is None or value["mean"] is None:
         return "-"
-    text = f"{value['mean']:.3f}"
-    return text if value["sd"] is None else f"{text} ± {value['sd']:.3f}"
+    text = f"{value['mean'] / unit:.3f}"
+    return text if value["sd"] is None else f"{text} ± {value['sd'] / unit:.3f}"
+
+
+def _large(value: dict[str, float | None] | None) -> bool:
+    return value is not None and value["mean"] is not None and value["mean"] >= _MM / 10
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
