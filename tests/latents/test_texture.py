@@ -18,10 +18,15 @@ def test_is_what_is_written_down(shape):
     products = np.zeros([*shape, 10])
     for place in np.ndindex(*shape):
         for channel, step in enumerate([(0, 0, 0), *STEPS]):
-            there = tuple(
-                min(max(p + s, 0), n - 1) for p, s, n in zip(place, step, shape, strict=True)
+            if any(abs(s) >= n for s, n in zip(step, shape, strict=True)):
+                continue
+            # The nearest place from which a step stays inside.
+            here = tuple(
+                min(max(p, -s, 0), n - 1 - max(s, 0))
+                for p, s, n in zip(place, step, shape, strict=True)
             )
-            products[*place, channel] = whole[place] * whole[there]
+            there = tuple(p + s for p, s in zip(here, step, strict=True))
+            products[*place, channel] = whole[here] * whole[there]
     means = np.zeros([-(-n // 2) for n in shape] + [10])
     for z, y, x in np.ndindex(*means.shape[:3]):
         part = products[2 * z : 2 * z + 2, 2 * y : 2 * y + 2, 2 * x : 2 * x + 2]
@@ -52,6 +57,14 @@ def test_of_white_noise():
     # As strong as its standard deviation, and without grain.
     np.testing.assert_allclose(found.mean((0, 1, 2)), [3] + 9 * [0], atol=0.1)
     assert found[..., 0].std() < 0.5
+
+
+@pytest.mark.parametrize("end", [0, -1])
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_faces_have_no_grain_of_their_own(axis, end):
+    residue = np.random.default_rng(2).normal(size=(60, 60, 60)).astype(np.float32)
+    found = texture(residue).take(end, axis).mean((0, 1))
+    np.testing.assert_allclose(found, [1] + 9 * [0], atol=0.1)
 
 
 @pytest.mark.parametrize(

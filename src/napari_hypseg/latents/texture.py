@@ -47,20 +47,28 @@ def texture(residue: Floats) -> Floats:
     the local strength of what filters leave. Haralick, "Statistical and structural approaches to
     texture", Proc. IEEE 67, 1979: autocorrelation as a measure of a texture's grain.
     """
-    products = (residue * _shifted(residue, step) for step in ((0, 0, 0), *_STEPS))
-    means = np.stack([gaussian_filter(_halved(p), _WINDOW / 2) for p in products], -1)
+    steps = ((0, 0, 0), *_STEPS)
+    means = np.stack(
+        [gaussian_filter(_halved(_products(residue, s)), _WINDOW / 2) for s in steps], -1
+    )
     strength = np.sqrt(means[..., :1], out=means[..., :1])
     np.divide(means[..., 1:], strength, out=means[..., 1:], where=strength > 0)
     return means
 
 
-def _shifted(values: Floats, step: tuple[int, int, int]) -> Floats:
-    """The values some voxels further on; the outermost one's beyond the end."""
-    for axis, by in enumerate(step):
-        n = values.shape[axis]
-        if by:
-            values = values.take(np.clip(np.arange(n) + by, 0, n - 1), axis)
-    return values
+def _products(values: Floats, step: tuple[int, int, int]) -> Floats:
+    """Each voxel's value times that of the voxel some steps further on.
+
+    Where that one lies outside, the nearest product stands for it, and 0 where there is none: with
+    a copy of the outermost value the volume's far faces would have a grain of their own.
+    """
+    ends = [(max(0, -by), max(0, by)) for by in step]
+    sizes = list(zip(values.shape, ends, strict=True))
+    if any(n <= before + after for n, (before, after) in sizes):
+        return np.zeros_like(values)
+    here = values[tuple(slice(before, n - after) for n, (before, after) in sizes)]
+    there = values[tuple(slice(after, n - before) for n, (before, after) in sizes)]
+    return np.pad(here * there, ends, mode="edge")
 
 
 def _halved(field: Floats) -> Floats:
