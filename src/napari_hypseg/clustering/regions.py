@@ -31,9 +31,9 @@ _TILE = 1 << 20
 # Units of progress a tile.
 _UNITS = 1000
 # Voxels a supervoxel of a tile, on average; more where a volume would have too many supervoxels:
-# the memory for their one graph, about 200 bytes each, does not grow with the volume.
+# the memory for their one graph, about 600 bytes each, does not grow with the volume.
 _SUPERVOXEL = 64
-_MOST_SUPERVOXELS = 1 << 21
+_MOST_SUPERVOXELS = 1 << 20
 # Tiles merged at the same time, at most.
 _MOST_WORKERS = 8
 
