@@ -156,7 +156,7 @@ def _runs(
     # Last, since they take ten times as long as all others: each volume is trained on anew.
     for seed, method in distinct:
         if method.learns:
-            for sample in samples:
+            for sample in samples[:1] if training and method.heavy else samples:
                 yield Run(method, "transductive", seed, [sample.volume], [sample])
 
 

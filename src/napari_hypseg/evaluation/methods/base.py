@@ -69,7 +69,8 @@ class Method:
     seeded : bool
         Whether the seed makes a difference; if not, one run is all runs.
     heavy : bool
-        Left out of a quick run's volumes but one, since it takes minutes for each.
+        Of the toy data it segments one volume only in a quick run, and one only after training on
+        the volume itself, since each takes minutes.
     model : str
         Methods that name the same model here learn the same and differ in what they make of it.
     """
