@@ -161,8 +161,9 @@ def _prepare_job(
     normalization = yield from fit_normalization_job(volume)
     noise = yield from fit_noise_job(volume, normalization)
     fingerprint = yield from volume.fingerprint_job()
-    precision = torch.bfloat16 if has_fast_bfloat16(target) else torch.float32
     config = model.config
+    fast = config.encoder == "strided" and has_fast_bfloat16(target)
+    precision = torch.bfloat16 if fast else torch.float32
     attributes = {
         "volume": fingerprint,
         "normalization": normalization.to_dict(),
@@ -177,8 +178,8 @@ def _prepare_job(
     }
     encode = compile_encoder(model.network, target, precision)
     return _Mapping(
-        volume, normalization, encode, target, config.patch_size, config.latent_dim, spans,
-        attributes, total, block_size(target, precision),
+        volume, normalization, encode, target, precision, config.patch_size, config.latent_dim,
+        spans, attributes, total, block_size(target, precision),
     )  # fmt: skip
 
 
@@ -195,6 +196,7 @@ class _Mapping:
     normalization: Normalization
     encode: Callable[[Tensor], Tensor]
     device: torch.device
+    precision: torch.dtype
     patch: int
     dim: int
     spans: list[tuple[int, int]]
@@ -300,7 +302,7 @@ class _Mapping:
                 read_padded(
                     self.volume, self.normalization, [first, *low[1:]], [last, *high[1:]], halo
                 )
-            )
+            ).to(self.precision)
             if self.device.type == "cuda":
                 tile = tile.pin_memory()
             patches = tile.to(self.device, non_blocking=True)
