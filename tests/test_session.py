@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
+import subprocess
+import sys
 import weakref
 from dataclasses import replace
 
@@ -21,6 +23,7 @@ from napari_hypseg.session import (
     keep_partition,
     kept_partition,
 )
+from napari_hypseg.session.session import _peak_memory
 from napari_hypseg.volumes import Volume, VolumeError, make_toy, read_volume, write_image
 
 PLACE = {"voxel_size": (7.5, 7.5, 8.0), "origin": (-30.0, 15.0, 60.0)}
@@ -122,6 +125,16 @@ def test_every_step_is_kept_at_its_end(voxels, tmp_path):
     assert Session.open(tmp_path).clustering is not None
     finish(session.map_job(stride=4, device="cpu"))
     assert Session.open(tmp_path).clustering is None
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the system does not tell")
+def test_peak_memory_is_not_that_of_the_process_before():
+    held = np.ones(1 << 26)
+    asked = "from napari_hypseg.session.session import _peak_memory as peak; print(peak())"
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    # PyTorch and the like take 0.4 GB.
+    limit = held.nbytes / 1e9 + 0.1
+    assert 0.01 < float(done.stdout) < limit < _peak_memory()
 
 
 def test_clusters_are_not_made_twice(kept, monkeypatch):

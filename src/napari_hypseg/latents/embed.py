@@ -162,6 +162,7 @@ def _prepare_job(
     noise = yield from fit_noise_job(volume, normalization)
     fingerprint = yield from volume.fingerprint_job()
     config = model.config
+    # CIHS's stack is not folded, and stays in float32.
     fast = config.encoder == "strided" and has_fast_bfloat16(target)
     precision = torch.bfloat16 if fast else torch.float32
     attributes = {
@@ -178,8 +179,8 @@ def _prepare_job(
     }
     encode = compile_encoder(model.network, target, precision)
     return _Mapping(
-        volume, normalization, encode, target, precision, config.patch_size, config.latent_dim,
-        spans, attributes, total, block_size(target, precision),
+        volume, normalization, encode, target, config.patch_size, config.latent_dim, spans,
+        attributes, total, block_size(target, precision),
     )  # fmt: skip
 
 
@@ -196,7 +197,6 @@ class _Mapping:
     normalization: Normalization
     encode: Callable[[Tensor], Tensor]
     device: torch.device
-    precision: torch.dtype
     patch: int
     dim: int
     spans: list[tuple[int, int]]
@@ -302,7 +302,7 @@ class _Mapping:
                 read_padded(
                     self.volume, self.normalization, [first, *low[1:]], [last, *high[1:]], halo
                 )
-            ).to(self.precision)
+            )
             if self.device.type == "cuda":
                 tile = tile.pin_memory()
             patches = tile.to(self.device, non_blocking=True)

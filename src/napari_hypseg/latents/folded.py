@@ -84,14 +84,13 @@ def compile_encoder(
     ]
     mixing, shift = hidden[0].to(device, dtype), hidden[1].to(device, torch.float32)
     weight, bias = (t.to(device, torch.float32) for t in last[:2])
-    # Fresh memory costs as much as the first layer: it is kept from call to call.
-    kept: list[Tensor] = []
+    # Fresh memory costs as much as the first layer: results are kept from call to call.
+    results: list[Tensor] = []
 
     def run_chain(patches: Tensor) -> Tensor:
-        if not kept or len(kept[0]) < len(patches):
+        if not results or len(results[0]) != len(patches):
             sizes = [*(layer[-1].outputs.stop for layer in layers), len(shift)]
-            kept[:] = [torch.empty(len(patches), n, device=device, dtype=dtype) for n in sizes]
-        results = [rows[: len(patches)] for rows in kept]
+            results[:] = [torch.empty(len(patches), n, device=device, dtype=dtype) for n in sizes]
         x = patches.to(dtype)
         for layer, y in zip(layers, results, strict=False):
             for outputs, offset, ((first, block), *terms) in layer:
