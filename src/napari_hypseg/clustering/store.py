@@ -96,8 +96,14 @@ def open_clustering(
             # Its levels are fitted when they are asked for, and come out the same.
             return FlatClustering(latents, points, weights, belongs["seed"])
         tree = MergeTree.from_dict(values)
-        leaves = np.asarray(group["leaves"], np.uint8)
-        if leaves.shape != latents.shape or not _fits(leaves, tree):
+        stored: Any = group["leaves"]
+        if stored.shape != latents.shape:
+            raise ValueError("its leaves don't fit its points")
+        leaves = np.empty(latents.shape, np.uint8)
+        # Chunk by chunk: read at once, Zarr holds all of it twice more.
+        for box in _boxes(leaves.shape):
+            leaves[box] = stored[box]
+        if not _fits(leaves, tree):
             raise ValueError("its leaves don't fit its tree")
         return TreeClustering(values["kind"], leaves, tree)
     # The codecs of a chunk raise whatever their libraries do.
