@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
-import resource
 import tempfile
 import time
 from pathlib import Path
@@ -27,6 +26,7 @@ from napari_hypseg.latents import Latents, find_latents
 from napari_hypseg.latents.embed import read_padded
 from napari_hypseg.latents.store import open_latents
 from napari_hypseg.volumes import Volume, read_volume
+from napari_hypseg.volumes.limits import peak_memory
 from napari_hypseg.volumes.noise import fit_noise
 from napari_hypseg.volumes.normalize import fit_normalization
 
@@ -104,8 +104,8 @@ def main() -> None:
         seconds[name] = seconds.get(name, 0) + clocks() - began
     show(name, seconds[name])
     show("all", sum(seconds.values()))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    print(f"peak memory {peak:.2f} GB")
+    peak = peak_memory()
+    print("peak memory", "not told by this system" if peak is None else f"{peak:.2f} GB")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -23,8 +22,8 @@ from napari_hypseg.session import (
     keep_partition,
     kept_partition,
 )
-from napari_hypseg.session.session import _peak_memory
 from napari_hypseg.volumes import Volume, VolumeError, make_toy, read_volume, write_image
+from napari_hypseg.volumes.limits import peak_memory
 
 PLACE = {"voxel_size": (7.5, 7.5, 8.0), "origin": (-30.0, 15.0, 60.0)}
 
@@ -130,11 +129,11 @@ def test_every_step_is_kept_at_its_end(voxels, tmp_path):
 @pytest.mark.skipif(sys.platform == "win32", reason="the system does not tell")
 def test_peak_memory_is_not_that_of_the_process_before():
     held = np.ones(1 << 26)
-    asked = "from napari_hypseg.session.session import _peak_memory as peak; print(peak())"
+    asked = "import napari_hypseg.session.session as s; print(s.peak_memory())"
     done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
     # PyTorch and the like take 0.4 GB.
     limit = held.nbytes / 1e9 + 0.1
-    assert 0.01 < float(done.stdout) < limit < _peak_memory()
+    assert 0.01 < float(done.stdout) < limit < peak_memory()
 
 
 def test_clusters_are_not_made_twice(kept, monkeypatch):
@@ -146,16 +145,19 @@ def test_clusters_are_not_made_twice(kept, monkeypatch):
     np.testing.assert_array_equal(session.clustering.leaves, clusters.leaves)
 
 
-def test_one_level_of_a_tree_is_in_memory_at_a_time(moved, monkeypatch):
-    session, written = Session.open(moved / "toy_hypseg"), []
+def test_labels_of_a_tree_are_looked_up_as_they_are_written(moved, monkeypatch):
+    session, written = Session.open(moved / "toy_hypseg"), {}
+    leaves = session.clustering.leaves
 
     def write(path, labels, like):
-        assert all(labels_before() is None for labels_before in written)
-        written.append(weakref.ref(labels))
+        written[path.name] = labels
 
     monkeypatch.setattr("napari_hypseg.session.session.write_labels", write)
     finish(session.write_job(range(2, 6)))
-    assert len(written) == 5
+    assert written.pop("leaves.mrc") is leaves
+    assert len(written) == 4
+    # None takes memory of its own.
+    assert all(labels.leaves is leaves for labels in written.values())
 
 
 def test_folder_and_tomogram_may_move_together(kept, moved):
@@ -227,6 +229,16 @@ def test_leaves_that_are_not_the_trees_are_damaged(moved):
     group = zarr.open_group(moved / "toy_hypseg" / "clusters_volume.zarr")
     group["leaves"][0, 0, 0] = (int(group["leaves"][0, 0, 0]) + 1) % 200
     with pytest.raises(VolumeError, match="its leaves don't fit its tree"):
+        Session.open(moved / "toy_hypseg")
+
+
+def test_leaves_of_other_points_are_damaged(moved):
+    import zarr
+
+    group = zarr.open_group(moved / "toy_hypseg" / "clusters_volume.zarr")
+    leaves = group["leaves"][:-1]
+    group.create_array("leaves", data=leaves, overwrite=True)
+    with pytest.raises(VolumeError, match="its leaves don't fit its points"):
         Session.open(moved / "toy_hypseg")
 
 

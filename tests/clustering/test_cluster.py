@@ -129,6 +129,14 @@ def test_a_tree_goes_through_json(latents_of):
     np.testing.assert_array_equal(tree.lookup(5)[found.leaves], found.labels(5))
 
 
+def test_labels_of_a_part_are_those_of_the_whole(latents_of):
+    clusters = cluster(_points(latents_of))
+    whole, level = clusters.labels(4), clusters.level(4)
+    assert (level.shape, level.dtype) == (whole.shape, whole.dtype)
+    for key in (np.s_[1:3, :, ::2], np.s_[2], (1, 2, 3), np.s_[...]):
+        np.testing.assert_array_equal(level[key], whole[key])
+
+
 def test_smoothing_makes_regions_whole(latents_of):
     vectors = _field(noise=0.3)
     latents = latents_of(exp0(torch.from_numpy(vectors)).numpy().astype(np.float32))

@@ -34,7 +34,15 @@ from napari_hypseg.latents.smooth import smooth_job
 from napari_hypseg.latents.store import Latents
 from napari_hypseg.volumes.volume import Box, Volume
 
-__all__ = ["Clustering", "FlatClustering", "Kind", "TreeClustering", "cluster", "cluster_job"]
+__all__ = [
+    "Clustering",
+    "FlatClustering",
+    "Kind",
+    "Level",
+    "TreeClustering",
+    "cluster",
+    "cluster_job",
+]
 
 Kind = Literal["volume", "disk", "flat"]
 
@@ -47,6 +55,37 @@ _MOST_LEAVES = 240
 _LEAVES = 60
 # The papers fit up to this many clusters.
 _MOST_FLAT = 30
+
+
+@dataclass(frozen=True)
+class Level:
+    """Labels of a level of a tree as an array that looks them up where it is read.
+
+    Attributes
+    ----------
+    leaves : array of uint8, shape (z, y, x)
+        Leaf of each voxel.
+    lookup : array of uint8, shape (n,)
+        Label of each leaf.
+    """
+
+    leaves: npt.NDArray[np.uint8]
+    lookup: npt.NDArray[np.uint8]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Size along (z, y, x)."""
+        return self.leaves.shape
+
+    @property
+    def dtype(self) -> np.dtype[np.uint8]:
+        """Type of a label."""
+        return self.lookup.dtype
+
+    def __getitem__(self, key: Any) -> npt.NDArray[np.uint8]:
+        """Labels of a part, as indexing a NumPy array gives them."""
+        labels: npt.NDArray[np.uint8] = self.lookup[self.leaves[key]]
+        return labels
 
 
 @dataclass(frozen=True)
@@ -76,8 +115,11 @@ class TreeClustering:
 
     def labels(self, k: int) -> npt.NDArray[np.uint8]:
         """Labels 1 to k of the voxels; each level subdivides the one before, shape (z, y, x)."""
-        labels: npt.NDArray[np.uint8] = self.tree.lookup(k)[self.leaves]
-        return labels
+        return self.level(k)[:]
+
+    def level(self, k: int) -> Level:
+        """`labels`, looked up where they are read: no byte a voxel for each k."""
+        return Level(self.leaves, self.tree.lookup(k))
 
     def to_dict(self) -> dict[str, Any]:
         """The tree in plain values, for JSON; the leaves are a volume of their own."""

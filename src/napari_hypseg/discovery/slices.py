@@ -80,8 +80,7 @@ def labels_in(
 ) -> npt.NDArray[np.uint8]:
     """Labels 1 to k of a box or a slice, without those of all other voxels."""
     if isinstance(clustering, TreeClustering):
-        labels: npt.NDArray[np.uint8] = clustering.tree.lookup(k)[clustering.leaves[box]]
-        return labels
+        return clustering.level(k)[box]
     latents = clustering.latents
     points = torch.from_numpy(latents.read(box))  # type: ignore[arg-type]
     curvature = latents.curvature if latents.geometry == "hyperbolic" else None

@@ -7,9 +7,8 @@ import json
 import math
 import os
 import platform
-import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -43,6 +42,8 @@ from napari_hypseg.session.needs import Needs, needs_of
 from napari_hypseg.training import is_trained_so, model_so_far, train_job
 from napari_hypseg.volumes import Box, Volume, VolumeError, write_labels
 from napari_hypseg.volumes.atomic import locked, remove, replacing
+from napari_hypseg.volumes.limits import peak_memory
+from napari_hypseg.volumes.volume import ArrayLike3D
 
 __all__ = ["FORMATS", "Session"]
 
@@ -396,16 +397,16 @@ class Session:
         paths: list[Path] = []
         with locked(self.folder):
             with self._timed("writing"):
-                clustering, several = self.clustering, 1
-                if isinstance(clustering, FlatClustering):
-                    # A pass over the points serves as many levels as fit into a gigabyte.
-                    several = max(1, (1 << 30) // math.prod(like.shape))
+                clustering = self.clustering
+                # A pass over the points serves as many levels as fit into a gigabyte.
+                several = max(1, (1 << 30) // math.prod(like.shape))
                 for first in range(0, len(ks), several):
                     some = ks[first : first + several]
+                    levels: Mapping[int, ArrayLike3D]
                     if isinstance(clustering, FlatClustering):
                         levels = yield from clustering.labels_job(some)
                     else:
-                        levels = {k: clustering.labels(k) for k in some}
+                        levels = {k: clustering.level(k) for k in some}
                     for k, labels in levels.items():
                         yield Progress("writing labels", len(paths), len(ks) + 1)
                         paths.append(self.folder / f"labels_k{k:02d}{suffix}")
@@ -419,7 +420,7 @@ class Session:
                 remove(self.folder / name)
             self._written = [p.name for p in paths]
             self.run["labels"] = {"k": list(ks), "files": [p.name for p in paths]}
-            self.run["peak_memory_gb"] = _peak_memory()
+            self.run["peak_memory_gb"] = peak_memory()
             yield Progress("writing the report", len(ks), len(ks) + 1)
             write_report(
                 self.folder / "report.html", volume=self.volume, clustering=self.clustering,
@@ -480,19 +481,3 @@ def _versions() -> dict[str, str]:
         "python": platform.python_version(),
         **found,
     }
-
-
-def _peak_memory() -> float | None:
-    """Most memory that this process held so far, in GB; None where the system does not tell."""
-    if sys.platform == "win32":
-        return None
-    try:
-        # Linux's getrusage counts the memory of the process that started this one, too.
-        lines = Path("/proc/self/status").read_text().splitlines()
-        return next(round(float(line.split()[1]) / 1e6, 3) for line in lines if "VmHWM" in line)
-    except (OSError, StopIteration):
-        import resource
-
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        # macOS counts in bytes, others in kilobytes.
-        return round(peak / (1e9 if sys.platform == "darwin" else 1e6), 3)

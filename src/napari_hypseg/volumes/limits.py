@@ -1,12 +1,13 @@
-"""What this machine has left: memory and room on a disk."""
+"""What this machine has left, memory and room on a disk, and what was taken of it."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import sys
 from pathlib import Path
 
-__all__ = ["free_disk", "free_memory", "in_words"]
+__all__ = ["free_disk", "free_memory", "in_words", "peak_memory"]
 
 
 def free_memory() -> float:
@@ -30,6 +31,22 @@ def free_memory() -> float:
     except (OSError, ValueError):  # No such group, or its limit is the word "max".
         return free
     return min(free, max(0.0, most - taken))
+
+
+def peak_memory() -> float | None:
+    """Most memory that this process held so far, in GB; None where the system does not tell."""
+    if sys.platform == "win32":
+        return None
+    try:
+        # Linux's getrusage counts the memory of the process that started this one, too.
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(round(float(line.split()[1]) / 1e6, 3) for line in lines if "VmHWM" in line)
+    except (OSError, StopIteration):
+        import resource
+
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        # macOS counts in bytes, others in kilobytes.
+        return round(peak / (1e9 if sys.platform == "darwin" else 1e6), 3)
 
 
 def free_disk(path: Path) -> float:
