@@ -85,8 +85,9 @@ def test_leaves_out_what_the_kernels_do_not_reach(monkeypatch):
     assert reached == 16**3 * 8
 
 
-def test_bfloat16_is_close():
-    network = _network(ModelConfig())
+@pytest.mark.parametrize("options", [{}, {"encoder": "stacked", "grid": 2, "hidden": 30}])
+def test_bfloat16_is_close(options):
+    network = _network(ModelConfig(**options))
     patches = _patches(5, 500)
     with torch.inference_mode():
         exact, rough = (

@@ -162,9 +162,7 @@ def _prepare_job(
     noise = yield from fit_noise_job(volume, normalization)
     fingerprint = yield from volume.fingerprint_job()
     config = model.config
-    # CIHS's stack is not folded, and stays in float32.
-    fast = config.encoder == "strided" and has_fast_bfloat16(target)
-    precision = torch.bfloat16 if fast else torch.float32
+    precision = torch.bfloat16 if has_fast_bfloat16(target) else torch.float32
     attributes = {
         "volume": fingerprint,
         "normalization": normalization.to_dict(),

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from napari_hypseg.model.vae import VAE, Posterior
+from napari_hypseg.model.vae import VAE
 
 __all__ = ["compile_encoder", "multiply_adds"]
 
@@ -53,9 +53,9 @@ def compile_encoder(
     device : torch.device
         Where to run it.
     dtype : torch.dtype
-        Of the matrix products but the last: float32, or bfloat16 where the device has units for
-        it. The features of the last hidden layer, the last product and the map to the latent space
-        are in float32 always.
+        Of the matrix products but the last (of the stack: the convolutions): float32, or bfloat16
+        where the device has units for it. The features of the last hidden layer, the last product
+        and the map to the latent space are in float32 always.
 
     Returns
     -------
@@ -69,8 +69,9 @@ def compile_encoder(
         stack = _copy(network).to(device).encoder
 
         def run_stack(patches: Tensor) -> Tensor:
-            posterior: Posterior = stack(_resize(network, patches))
-            return posterior.mean
+            with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+                features = stack.convolutions(_resize(network, patches)).flatten(1)
+            return stack.to_latent(stack.mean(stack.hidden(features.float())))
 
         return run_stack
 
