@@ -185,16 +185,39 @@ def test_a_failure_is_tried_again_and_forgotten_when_it_works(calls, tmp_path, m
 
 def test_a_full_run_tells_inductive_and_transductive_apart(calls, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        samples, "toy_seeds", lambda split: range(3) if split == "train" else [7, 8]
+        samples, "toy_seeds", lambda split: range(3) if split == "train" else range(7, 13)
     )
-    finish(benchmark_job("toy", tmp_path, methods=["oracle", "nothing", "slow"]))
+    table = finish(benchmark_job("toy", tmp_path, methods=["oracle", "nothing", "slow"]))
     fits = [call[2] for call in calls if call[0] == "fit"]
-    # Both methods on the training volumes, then on each volume itself, the slow one on the first.
+    # Both methods on the training volumes, then on every fifth itself, the slow one on the first.
     assert fits == [[f"toy-regular-{s}" for s in range(3)]] * 2 + [
-        ["toy-regular-7"], ["toy-regular-7"], ["toy-regular-8"],
+        ["toy-regular-7"], ["toy-regular-7"], ["toy-regular-12"],
     ]  # fmt: skip
     modes = [path.name.split("-")[0] for path in sorted(tmp_path.glob("toy/full/cells/*.json"))]
-    assert modes == ["inductive"] * 4 + ["transductive"] * 3 + ["untrained"] * 2
+    assert modes == ["inductive"] * 12 + ["transductive"] * 3 + ["untrained"] * 6
+    rows = json.loads(table.with_suffix(".json").read_text())["rows"]
+    volumes = {(row["method"], row["mode"]): row["volumes"] for row in rows}
+    assert volumes["oracle", "transductive"] == volumes["oracle", "beside"] == 2
+    assert volumes["slow", "transductive"] == volumes["slow", "beside"] == 1
+    assert volumes["oracle", "inductive"] == volumes["nothing", "untrained"] == 6
+    assert len(rows) == 7
+
+
+def test_inductive_rows_stand_beside_transductive_ones_on_the_same_volumes(tmp_path):
+    (tmp_path / "cells").mkdir()
+    scores = {("inductive", "a"): 0.2, ("inductive", "b"): 0.8, ("transductive", "b"): 0.6}
+    for (mode, volume), dice in scores.items():
+        cell = {
+            "method": "m", "title": "M", "mode": mode, "seed": 0, "volume": volume,
+            "fit_seconds": 1.0, "seconds": 1.0, "scores": {"level 1": {"dice": dice}},
+        }  # fmt: skip
+        (tmp_path / f"cells/{mode}-{volume}.json").write_text(json.dumps(cell))
+    write_tables(tmp_path, "toy", ["m"])
+    parts = (tmp_path / "table.md").read_text().split("\n## ")
+    assert "| M | 0.500 | 1 | 2 |" in parts[1]
+    assert parts[2].startswith("Transductive") and "| M | 0.600 | 1 | 1 |" in parts[2]
+    assert parts[3].startswith("Inductive, on the volumes of the transductive rows only")
+    assert "| M | 0.800 | 1 | 1 |" in parts[3]
 
 
 def test_mean_and_deviation_are_those_of_the_seeds(tmp_path):

@@ -22,6 +22,7 @@ MODES = {
     "untrained": "Without training",
     "inductive": "Inductive: trained on other volumes",
     "transductive": "Transductive: trained on the volume itself",
+    "beside": "Inductive, on the volumes of the transductive rows only",
 }
 LEVEL_SCORES = {
     "dice": "Dice, all classes (the protocol of CIHS)",
@@ -104,11 +105,21 @@ def summarise(cells: Sequence[Cell], order: Iterable[str]) -> list[Row]:
 def write_tables(folder: Path, name: str, order: Iterable[str]) -> None:
     """Write ``table.json`` and ``table.md`` of all cells that are there."""
     cells = read_cells(folder)
-    rows = summarise(cells, order)
+    rows = summarise([*cells, *_beside(cells)], order)
     with replacing(folder / "table.json") as path:
         path.write_text(json.dumps({"data": name, "rows": rows}, indent=1, allow_nan=False))
     with replacing(folder / "table.md") as path:
         path.write_text("\n".join([*_lines(name, rows), *_claims(cells)]) + "\n")
+
+
+def _beside(cells: Sequence[Cell]) -> list[Cell]:
+    """The inductive cells of methods and volumes that have transductive ones, to compare."""
+    own = {(c["method"], c["volume"]) for c in cells if c["mode"] == "transductive"}
+    return [
+        {**c, "mode": "beside"}
+        for c in cells
+        if c["mode"] == "inductive" and (c["method"], c["volume"]) in own
+    ]
 
 
 def _lines(name: str, rows: Sequence[Row]) -> list[str]:
