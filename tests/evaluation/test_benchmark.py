@@ -215,7 +215,8 @@ def test_inductive_rows_stand_beside_transductive_ones_on_the_same_volumes(tmp_p
     write_tables(tmp_path, "toy", ["m"])
     parts = (tmp_path / "table.md").read_text().split("\n## ")
     assert "| M | 0.500 | 1 | 2 |" in parts[1]
-    assert parts[2].startswith("Transductive") and "| M | 0.600 | 1 | 1 |" in parts[2]
+    assert parts[2].startswith("Transductive")
+    assert "| M | 0.600 | 1 | 1 |" in parts[2]
     assert parts[3].startswith("Inductive, on the volumes of the transductive rows only")
     assert "| M | 0.800 | 1 | 1 |" in parts[3]
 
