@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from napari_hypseg.latents.texture import TEXTURES
 from napari_hypseg.volumes.limits import free_disk, free_memory, in_words
 from napari_hypseg.volumes.volume import Box
 
@@ -79,7 +80,7 @@ def needs_of(
     spans = [s.indices(n) for s, n in zip(box or (slice(None),) * 3, shape, strict=True)]
     points = math.prod(max(0, -(-(stop - start) // stride)) for start, stop, _ in spans)
     # Points, smoothed points with the intensities, for every eighth point its texture.
-    floats = _PASSES * dim + dim + 1 + 10 / 8
+    floats = _PASSES * dim + dim + 1 + TEXTURES / 8
     held = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
     return Needs(
         disk=(4 * floats + _LABELS) * points,

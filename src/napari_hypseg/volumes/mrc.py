@@ -270,7 +270,8 @@ def write(path: Path, volume: Volume) -> None:
             voxels = volume.read(box)
             file.write(np.ascontiguousarray(voxels, dtype).data)
             total += float(voxels.sum(dtype=np.float64))
-            squares += float(np.square(voxels, dtype=np.float64).sum())
+            # No copy of the slab in float64, as squaring it first would make.
+            squares += float(np.einsum("zyx,zyx->", voxels, voxels, dtype=np.float64))
             low, high = min(low, float(voxels.min())), max(high, float(voxels.max()))
         count = math.prod(volume.shape)
         header["dmin"], header["dmax"], header["dmean"] = low, high, total / count
