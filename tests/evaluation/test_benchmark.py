@@ -212,6 +212,9 @@ def test_inductive_rows_stand_beside_transductive_ones_on_the_same_volumes(tmp_p
             "fit_seconds": 1.0, "seconds": 1.0, "scores": {"level 1": {"dice": dice}},
         }  # fmt: skip
         (tmp_path / f"cells/{mode}-{volume}.json").write_text(json.dumps(cell))
+    failed = {**cell, "mode": "inductive", "seed": 1, "error": "no luck"}
+    del failed["scores"]
+    (tmp_path / "cells/failed.json").write_text(json.dumps(failed))
     write_tables(tmp_path, "toy", ["m"])
     parts = (tmp_path / "table.md").read_text().split("\n## ")
     assert "| M | 0.500 | 1 | 2 |" in parts[1]
@@ -219,6 +222,8 @@ def test_inductive_rows_stand_beside_transductive_ones_on_the_same_volumes(tmp_p
     assert "| M | 0.600 | 1 | 1 |" in parts[2]
     assert parts[3].startswith("Inductive, on the volumes of the transductive rows only")
     assert "| M | 0.800 | 1 | 1 |" in parts[3]
+    # A failure is told once.
+    assert parts[4] == "Failed\n\n- M (inductive): no luck\n"
 
 
 def test_mean_and_deviation_are_those_of_the_seeds(tmp_path):

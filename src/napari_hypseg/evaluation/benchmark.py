@@ -79,7 +79,8 @@ def benchmark_job(
     seeds : int
         Each method is run with seeds 0 to ``seeds - 1``.
     quick : bool
-        A fifth of the steps, four volumes to train on and four to test, and no transductive runs.
+        A fifth of the steps, four volumes to train on and four to test, and no transductive runs,
+        which in a full run train on every fifth toy test volume itself.
     data : path, optional
         Folder of the real samples.
 

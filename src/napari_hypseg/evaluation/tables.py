@@ -118,7 +118,7 @@ def _beside(cells: Sequence[Cell]) -> list[Cell]:
     return [
         {**c, "mode": "beside"}
         for c in cells
-        if c["mode"] == "inductive" and (c["method"], c["volume"]) in own
+        if c["mode"] == "inductive" and "scores" in c and (c["method"], c["volume"]) in own
     ]
 
 
