@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from napari_hypseg.evaluation.methods.hyperbolic import DIMENSIONS
+
 __all__ = ["CLAIMS", "Answer", "answer"]
 
 # The papers' ablation and table 8, then what they did not ask: title, lesser and better method.
@@ -27,7 +29,7 @@ CLAIMS = (
             f"cihs-euclidean-triplet-d{d}",
             f"cihs-d{d}",
         )
-        for d in (3, 5, 8, 16)
+        for d in DIMENSIONS
     ),
     ("k-means of smoothed intensity < CIHS", "kmeans-gaussian", "cihs"),
     ("k-means after total variation < CIHS", "kmeans-tv", "cihs"),
