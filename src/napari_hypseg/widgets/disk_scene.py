@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -56,13 +56,6 @@ class DiskScene:
     million. Where few lie, those of the sample are drawn one by one on top. All that lies on the
     disk hangs on one node, which the translation moves.
 
-    Parameters
-    ----------
-    on_lost : callable
-        Called when nothing can be drawn on the canvas any more, and another scene is needed: Qt
-        gives a canvas that comes into another window, as a dock that is torn off does, a new
-        OpenGL context, and what vispy has made lies in the one before.
-
     Attributes
     ----------
     canvas : vispy.scene.SceneCanvas
@@ -72,7 +65,7 @@ class DiskScene:
 
     most = _MOST
 
-    def __init__(self, on_lost: Callable[[], None]) -> None:
+    def __init__(self) -> None:
         self._cloud: Cloud | None = None
         self._curved = True
         self._reach = 1.0
@@ -122,11 +115,6 @@ class DiskScene:
         self._next.setSingleShot(True)
         self._next.timeout.connect(self._draw_more)
         self.canvas.events.draw.connect(self._on_drawn, position="last")
-        self._has_context = False
-        self._lost = QTimer(self.canvas.native)
-        self._lost.setSingleShot(True)
-        self._lost.timeout.connect(on_lost)
-        self.canvas.events.initialize.connect(self._on_context)
         self.clear()
 
     def _node(self, order: int, parent: Node) -> Node:
@@ -164,13 +152,6 @@ class DiskScene:
             Text, 1, self.canvas.scene, text="", pos=(8, 10), font_size=7, bold=True,
             anchor_x="left", anchor_y="bottom", color=(*self._text, 1.0),
         )  # fmt: skip
-
-    def _on_context(self, _event: Any) -> None:
-        if self._has_context:
-            self.canvas.events.draw.disconnect()
-            # Not now: Qt is in the middle of moving the canvas.
-            self._lost.start(0)
-        self._has_context = True
 
     def _on_drawn(self, _event: Any) -> None:
         if self._later:
