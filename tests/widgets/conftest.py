@@ -28,6 +28,8 @@ def need_gui() -> None:
         pytest.skip("neither PyQt6 nor PySide6 is installed", allow_module_level=True)
     if sys.platform.startswith("linux") and not os.environ.get("DISPLAY"):
         pytest.skip("no display: install xvfb and pytest-xvfb", allow_module_level=True)
+    if os.environ.get("QT_QPA_PLATFORM") == "offscreen":
+        pytest.skip("Qt has no OpenGL offscreen: unset QT_QPA_PLATFORM", allow_module_level=True)
 
 
 @pytest.fixture

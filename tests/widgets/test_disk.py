@@ -392,6 +392,45 @@ def test_what_takes_long_to_draw_follows_by_itself(make_napari_viewer_proxy, qtb
     qtbot.waitUntil(lambda: dock.model.is_ready)
 
 
+def test_torn_off_and_put_back_the_disk_is_drawn_as_before(
+    make_napari_viewer_proxy, qtbot, result, caplog
+):
+    viewer = make_napari_viewer_proxy(show=True)
+    _, dock = viewer.window.add_plugin_dock_widget("napari-hypseg", "Hyperbolic segmentation")
+    dock.state.show(result)
+    window, disk = viewer.window.add_plugin_dock_widget("napari-hypseg", "Poincaré disk")
+    qtbot.waitUntil(lambda: dock.model.is_ready)
+    disk.scene.zoom(1.5, (100, 100))
+    count = disk._box.count()
+    for is_floating in (True, False):
+        before = disk.scene
+        view = before.view
+        qtbot.waitUntil(lambda: disk.scene.is_complete)
+        # Another window has another OpenGL context, in which nothing of the first can be drawn.
+        window.setFloating(is_floating)
+        qtbot.waitUntil(lambda before=before: disk.scene is not before)
+        qtbot.waitUntil(lambda: disk.scene.is_complete)
+        for name, numbers in view.items():
+            assert disk.scene.view[name] == pytest.approx(numbers)
+        native = disk.scene.canvas.native
+        assert native.isVisible()
+        assert disk._box.itemAt(0).widget() is native
+        assert disk._box.count() == count
+        shown = native.grabFramebuffer()
+        assert len({shown.pixel(x, shown.height() // 2) for x in range(shown.width())}) > 5
+        key(qtbot, disk, "Escape")
+        assert disk.state.selection.point is None
+        click(disk, disk.scene.position_of(result.latents.read((1, 2, 3))))
+        assert disk.state.selection.point is not None
+        assert disk.scene._pick.visible
+    assert "Error drawing" not in caplog.text
+    # A new context in the same window, as Qt gives where it has no OpenGL: no end of new scenes.
+    last = disk.scene
+    last.canvas.events.initialize()
+    qtbot.wait(50)
+    assert disk.scene is last
+
+
 def test_the_tree_follows_the_slider_when_the_volume_is_drawn(qtbot, dock, disk, monkeypatch):
     drawn = []
     monkeypatch.setattr(disk.scene, "draw_tree", drawn.append)

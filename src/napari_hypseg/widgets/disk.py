@@ -86,20 +86,14 @@ class DiskDock(QWidget):
         segmentation = open_dock(napari_viewer, SegmentationDock, "Hyperbolic segmentation")
         self.state: State = segmentation.state
         self.runner = segmentation.runner
-        self.scene = DiskScene()
         self.cloud: Cloud | None = None
         self.picks = PickLayer(napari_viewer, self.state)
         self._placed = False
         # Nodes of the tree that is drawn.
         self._nodes: tuple[int, ...] = ()
         self._lay_out()
-        self.mouse = DiskMouse(self.scene, self)
-        self.mouse.picked.connect(self._on_picked)
-        self.mouse.cleared.connect(self.state.selection.clear)
-        self.mouse.hovered.connect(self.glance.look)
-        self.mouse.drawn.connect(self._on_lasso)
-        self.mouse.lasso_changed.connect(self.lasso.setChecked)
-        self.lasso.toggled.connect(self.mouse.use_lasso)
+        self._use_scene()
+        self.lasso.toggled.connect(lambda is_on: self.mouse.use_lasso(is_on))
         self._follow = QTimer(self)
         self._follow.setSingleShot(True)
         self._follow.setInterval(_FOLLOWS)
@@ -146,12 +140,40 @@ class DiskDock(QWidget):
         column.addStretch(1)
         self._box = QBoxLayout(QBoxLayout.Direction.TopToBottom, self)
         self._box.setContentsMargins(4, 4, 4, 4)
-        self._box.addWidget(self.scene.canvas.native, 1)
         self._box.addWidget(side)
         self.side = side
-        self.scene.canvas.native.setToolTip(_HELP)
-        self.scene.canvas.native.setMinimumSize(160, 160)
         self.setMinimumSize(240, 240)
+
+    def _use_scene(self) -> None:
+        """A canvas for the disk, and the mouse on it."""
+        self.scene = DiskScene(self._renew_scene)
+        native = self.scene.canvas.native
+        native.setToolTip(_HELP)
+        native.setMinimumSize(160, 160)
+        self._box.insertWidget(0, native, 1)
+        self.mouse = DiskMouse(self.scene, self)
+        self.mouse.picked.connect(self._on_picked)
+        self.mouse.cleared.connect(self.state.selection.clear)
+        self.mouse.hovered.connect(self.glance.look)
+        self.mouse.drawn.connect(self._on_lasso)
+        self.mouse.lasso_changed.connect(self.lasso.setChecked)
+
+    def _renew_scene(self) -> None:
+        """Draw all on another canvas, and look where one looked."""
+        if not self._links:
+            return
+        before, view = self.scene, self.scene.view
+        self.mouse.use_lasso(False)
+        self.mouse.deleteLater()
+        self._box.removeWidget(before.canvas.native)
+        before.canvas.native.hide()
+        self._use_scene()
+        self._use_theme()
+        self._show_cloud(self.cloud)
+        self.scene.look(view)
+        # Last: vispy lets Qt do all that waits meanwhile.
+        before.canvas.close()
+        before.canvas.native.deleteLater()
 
     # -- where the dock lies
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -56,6 +56,13 @@ class DiskScene:
     million. Where few lie, those of the sample are drawn one by one on top. All that lies on the
     disk hangs on one node, which the translation moves.
 
+    Parameters
+    ----------
+    on_lost : callable
+        Called when nothing can be drawn on the canvas any more, and another scene is needed: Qt
+        gives a canvas that comes into another window, as a dock that is torn off does, a new
+        OpenGL context, and what vispy has made lies in the one before.
+
     Attributes
     ----------
     canvas : vispy.scene.SceneCanvas
@@ -65,7 +72,7 @@ class DiskScene:
 
     most = _MOST
 
-    def __init__(self) -> None:
+    def __init__(self, on_lost: Callable[[], None]) -> None:
         self._cloud: Cloud | None = None
         self._curved = True
         self._reach = 1.0
@@ -115,6 +122,11 @@ class DiskScene:
         self._next.setSingleShot(True)
         self._next.timeout.connect(self._draw_more)
         self.canvas.events.draw.connect(self._on_drawn, position="last")
+        self._window: int | None = None
+        self._lost = QTimer(self.canvas.native)
+        self._lost.setSingleShot(True)
+        self._lost.timeout.connect(on_lost)
+        self.canvas.events.initialize.connect(self._on_context)
         self.clear()
 
     def _node(self, order: int, parent: Node) -> Node:
@@ -152,6 +164,17 @@ class DiskScene:
             Text, 1, self.canvas.scene, text="", pos=(8, 10), font_size=7, bold=True,
             anchor_x="left", anchor_y="bottom", color=(*self._text, 1.0),
         )  # fmt: skip
+
+    def _on_context(self, _event: Any) -> None:
+        window = int(self.canvas.native.window().winId())
+        if self._window is None:
+            self._window = window
+        # Without OpenGL in its windows (offscreen) Qt gives a new context at each new size, too:
+        # there another scene would be no better.
+        elif self._window != window:
+            self.canvas.events.draw.disconnect()
+            # Not now: Qt is in the middle of moving the canvas.
+            self._lost.start(0)
 
     def _on_drawn(self, _event: Any) -> None:
         if self._later:
