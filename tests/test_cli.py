@@ -140,7 +140,12 @@ def whole(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(
     ("moment", "stage"),
-    [(signal.SIGINT, "training"), (signal.SIGKILL, "training"), (signal.SIGKILL, "mapping")],
+    [
+        (signal.SIGINT, "training"),
+        (signal.SIGTERM, "training"),
+        (signal.SIGKILL, "training"),
+        (signal.SIGKILL, "mapping"),
+    ],
 )
 def test_interrupted_run_ends_in_the_same_labels(
     toy: Path, whole: Path, tmp_path: Path, moment: int, stage: str
@@ -161,7 +166,7 @@ def test_interrupted_run_ends_in_the_same_labels(
     time.sleep(0.1)
     process.send_signal(moment)
     _, errors = process.communicate(timeout=60)
-    if moment == signal.SIGINT:
+    if moment != signal.SIGKILL:
         assert process.returncode == 1
         assert "the same command goes on from here" in errors
     hypseg("run", toy, "--out", out, *LONGER)

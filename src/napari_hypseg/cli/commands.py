@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import signal
 import subprocess
 import sys
 import warnings
@@ -91,6 +92,9 @@ def _drive(job: Job[T]) -> T:
                 tasks[step.stage], completed=step.done, total=step.total or None, values=values
             )
 
+        # `kill` as Ctrl-C, which what a shell starts in the background ignores: so that a
+        # benchmark's processes end with it.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             return finish(job, show)
         except KeyboardInterrupt:
@@ -98,6 +102,8 @@ def _drive(job: Job[T]) -> T:
             bars.stop()
             typer.echo("hypseg: stopped; the same command goes on from here", err=True)
             raise typer.Exit(1) from None
+        finally:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _open(path: str, dataset: str | None, level: int, voxel_size: float | None) -> Volume:
