@@ -95,7 +95,7 @@ class MapStep(Step):
             return "All voxels are mapped" + (f", in {time_left(result.seconds)}" if timed else "")
         share = math.prod(session.volume.shape) / math.prod(result.latents.shape)
         time = f"{time_left(result.seconds * share)}, " if timed else ""
-        what = f"every {result.stride}th voxel" if self.is_whole else "one slice"
+        what = f"one voxel in {result.stride} along each axis" if self.is_whole else "one slice"
         return f"Preview of {what}. {self._needs(time)}"
 
     def _needs(self, time: str) -> str:
