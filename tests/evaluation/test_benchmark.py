@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import time
@@ -224,6 +225,26 @@ def test_inductive_rows_stand_beside_transductive_ones_on_the_same_volumes(tmp_p
     assert "| M | 0.800 | 1 | 1 |" in parts[3]
     # A failure is told once.
     assert parts[4] == "Failed\n\n- M (inductive): no luck\n"
+
+
+def test_trained_on_the_volume_itself_a_method_is_compared_with_itself(tmp_path):
+    (tmp_path / "cells").mkdir()
+    for volume, gain in {"a": 0.1, "b": 0.3, "c": None}.items():
+        modes = (
+            {"inductive": 0.5} if gain is None else {"inductive": 0.5, "transductive": 0.5 + gain}
+        )
+        for (mode, dice), seed in itertools.product(modes.items(), (0, 1)):
+            cell = {
+                "method": "m", "title": "M", "mode": mode, "seed": seed, "volume": volume,
+                "fit_seconds": 1.0, "seconds": 1.0, "scores": {"level 1": {"dice": dice}},
+            }  # fmt: skip
+            (tmp_path / f"cells/{mode}-{volume}-{seed}.json").write_text(json.dumps(cell))
+    write_tables(tmp_path, "toy", ["m"])
+    # Two volumes, gains of .1 and .3: the interval is 12.71 times .1.
+    assert (
+        "| M: inductive < transductive | +0.200 ± 1.271 (0.000), open | 2 | 2 and 2 |"
+        in (tmp_path / "table.md").read_text()
+    )
 
 
 def test_mean_and_deviation_are_those_of_the_seeds(tmp_path):

@@ -167,7 +167,12 @@ def _claims(cells: Sequence[Cell]) -> list[str]:
     lines: list[str] = []
     known = [c for c in cells if "scores" in c and "level 1" in c["scores"]]
     questions = list(known[0]["scores"]) if known else []
-    for title, lesser, better in CLAIMS:
+    # What is trained on the volume itself is another method here: compared with the same one.
+    own = [c for c in known if c["mode"] == "transductive"]
+    known += [{**c, "method": f"{c['method']} (own)", "mode": "inductive"} for c in own]
+    titles = {c["method"]: c["title"] for c in own}
+    both = [(f"{title}: inductive < transductive", m, f"{m} (own)") for m, title in titles.items()]
+    for title, lesser, better in (*CLAIMS, *both):
         answers = [answer(known, lesser, better, question, "dice") for question in questions]
         found = [a for a in answers if a is not None]
         if found:
