@@ -21,7 +21,7 @@ import numpy as np
 from qtpy.QtWidgets import QApplication
 
 from napari_hypseg.clustering import MergeTree, TreeClustering
-from napari_hypseg.discovery import Lasso, Tally, Translation, cloud_job, node_colours
+from napari_hypseg.figures import Lasso, Tally, Translation, cloud_job, node_colours
 from napari_hypseg.jobs import finish
 from napari_hypseg.latents import Latents, open_latents
 from napari_hypseg.widgets.disk import DiskDock
@@ -247,7 +247,7 @@ def random_result(shape: tuple[int, int, int]) -> Result:
     coarse = rng.integers(0, LEAVES, [-(-n // 10) for n in shape]).astype(np.uint8)
     leaves = coarse.repeat(10, 0).repeat(10, 1).repeat(10, 2)[tuple(slice(n) for n in shape)].copy()
     tree = random_tree(np.bincount(leaves.ravel(), minlength=LEAVES), rng)
-    clustering = TreeClustering("volume", leaves, tree)
+    clustering = TreeClustering("things", leaves, tree)
     latents = random_latents(shape, rng)
     began = time.perf_counter()
     cloud = finish(cloud_job(latents))

@@ -83,7 +83,7 @@ def clusters_job(kind: Kind, latents: Latents, volume: Volume, place: str) -> Jo
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.tree", description=__doc__)
     parser.add_argument("shape", nargs=3, type=int, metavar=("Z", "Y", "X"))
-    parser.add_argument("kind", nargs="?", choices=get_args(Kind), default="volume")
+    parser.add_argument("kind", nargs="?", choices=get_args(Kind), default="things")
     arguments = parser.parse_args()
     shape, kind = tuple(arguments.shape), arguments.kind
     with tempfile.TemporaryDirectory() as place:

@@ -21,7 +21,7 @@ from napari_hypseg.volumes.normalize import fit_normalization
 from napari_hypseg.volumes.volume import Volume, VolumeError
 
 SHAPE = (12, 14, 20)
-KINDS = ("volume", "disk", "flat")
+KINDS = ("things", "kinds", "flat")
 
 
 def _truth():
@@ -61,8 +61,8 @@ def test_finds_what_there_is(latents_of, kind, geometry, d, c):
     assert found.kind == kind
     truth = _truth()
     # The tree of the volume tells the two balls apart, the others don't.
-    wanted = connected(truth, background=-1, connectivity=1) if kind == "volume" else truth
-    labels = found.labels(wanted.max() if kind == "volume" else 4)
+    wanted = connected(truth, background=-1, connectivity=1) if kind == "things" else truth
+    labels = found.labels(wanted.max() if kind == "things" else 4)
     assert labels.shape == SHAPE
     assert labels.dtype == np.uint8
     assert adjusted_rand_score(wanted.ravel(), labels.ravel()) > 0.97
@@ -75,7 +75,7 @@ def test_finds_what_there_is(latents_of, kind, geometry, d, c):
             found.labels(k)
 
 
-@pytest.mark.parametrize("kind", ["volume", "disk"])
+@pytest.mark.parametrize("kind", ["things", "kinds"])
 @pytest.mark.parametrize(("geometry", "c"), [("hyperbolic", 0.5), ("euclidean", 1.0)])
 def test_nodes_say_where_their_voxels_lie(latents_of, kind, geometry, c):
     latents = _points(latents_of, geometry, c=c)
@@ -95,7 +95,7 @@ def test_nodes_say_where_their_voxels_lie(latents_of, kind, geometry, c):
     else:
         apart = distance(frechet_means(points, labels, 6, c=c), centroids, c=c)
     # Means of means: exact in R^d but for k-means' last round, and near it in the ball.
-    assert float(apart.max()) < (1e-9 if (kind, geometry) == ("volume", "euclidean") else 0.02)
+    assert float(apart.max()) < (1e-9 if (kind, geometry) == ("things", "euclidean") else 0.02)
 
 
 def test_the_papers_fit_is_k_means(latents_of):
@@ -122,9 +122,9 @@ def test_a_seed_repeats_itself(latents_of, kind):
 
 
 def test_a_tree_goes_through_json(latents_of):
-    found = cluster(_points(latents_of), tree="disk")
+    found = cluster(_points(latents_of), tree="kinds")
     kept = json.loads(json.dumps(found.to_dict()))
-    assert kept["kind"] == "disk"
+    assert kept["kind"] == "kinds"
     tree = MergeTree.from_dict(kept)
     np.testing.assert_array_equal(tree.lookup(5)[found.leaves], found.labels(5))
 
@@ -142,7 +142,7 @@ def test_smoothing_makes_regions_whole(latents_of):
     latents = latents_of(exp0(torch.from_numpy(vectors)).numpy().astype(np.float32))
     scores = [
         adjusted_rand_score(
-            _truth().ravel(), cluster(latents, tree="disk", smoothing=s).labels(4).ravel()
+            _truth().ravel(), cluster(latents, tree="kinds", smoothing=s).labels(4).ravel()
         )
         for s in (0, 1.0)
     ]
@@ -155,7 +155,7 @@ def test_a_volume_all_alike_does_not_break(latents_of, kind, smoothing):
     points = np.broadcast_to(np.float32([0.3, -0.2]), (7, 8, 9, 2))
     found = cluster(latents_of(points), tree=kind, smoothing=smoothing)
     assert (found.labels(1) == 1).all()
-    if kind == "volume":
+    if kind == "things":
         assert np.unique(found.labels(5)).tolist() == [1, 2, 3, 4, 5]
     else:
         # One place in the disk is one cluster.
@@ -169,7 +169,7 @@ def test_small_and_flat_volumes(latents_of, kind, shape):
     points = exp0(torch.from_numpy(0.4 * rng.normal(size=(*shape, 2)))).numpy()
     latents = latents_of(points.astype(np.float32))
     found = cluster(latents, tree=kind, smoothing=0)
-    most = {"volume": 240, "disk": 60, "flat": 30}[kind]
+    most = {"things": 240, "kinds": 60, "flat": 30}[kind]
     assert found.most == min(most, math.prod(shape))
     smooth = cluster(latents, tree=kind)
     assert np.unique(smooth.labels(smooth.most)).tolist() == list(range(1, smooth.most + 1))
@@ -189,7 +189,7 @@ def test_leaves_that_lose_all_voxels_are_left_out(latents_of, monkeypatch):
     )
     points = np.zeros((3, 4, 5, 2), np.float32)
     points[..., 0] = np.linspace(-0.4, 0.4, 5)
-    found = cluster(latents_of(points), tree="disk", smoothing=0)
+    found = cluster(latents_of(points), tree="kinds", smoothing=0)
     assert found.most == 2
     assert found.leaves[0, 0].tolist() == [1, 1, 0, 0, 0]
     assert found.tree.counts.tolist() == [36, 24, 60]
@@ -253,12 +253,12 @@ def _beside(array):
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 1.0])
-@pytest.mark.parametrize("kind", ["volume", "disk"])
+@pytest.mark.parametrize("kind", ["things", "kinds"])
 def test_intensities_tell_apart_what_patches_cannot(kind, smoothing):
     # A thin sheet: for the points, everything is alike but noise.
     array = 0.2 * np.random.default_rng(0).normal(size=(16, 18, 20))
     array[:, :, 9:11] += 3
-    if kind == "disk":
+    if kind == "kinds":
         # A second one that does not touch the first: things of a kind.
         array[:, :, 15:17] += 3
     volume, latents = _beside(array)

@@ -19,7 +19,7 @@ from qtpy.QtTest import QTest  # noqa: E402
 from qtpy.QtWidgets import QApplication  # noqa: E402
 
 from napari_hypseg.clustering import cluster  # noqa: E402
-from napari_hypseg.discovery import Tally, cloud_job, node_colours  # noqa: E402
+from napari_hypseg.figures import Tally, cloud_job, node_colours  # noqa: E402
 from napari_hypseg.jobs import finish  # noqa: E402
 from napari_hypseg.latents import open_latents  # noqa: E402
 from napari_hypseg.model import VAE, Model, ModelConfig  # noqa: E402
@@ -315,7 +315,7 @@ def test_an_empty_lasso_says_so(qtbot, disk, dock):
 def test_a_lasso_too_many_says_so(disk, dock, result, monkeypatch):
     disk.scene.show_whole()
     monkeypatch.setattr(
-        "napari_hypseg.discovery.partition._VALUES", result.clustering.tree.n_leaves
+        "napari_hypseg.figures.partition._VALUES", result.clustering.tree.n_leaves
     )
     outline = [(0.25, 0.2), (0.65, 0.2), (0.65, 0.65), (0.25, 0.65)]
     drag(disk, *map(disk.scene.position_of, outline), modifiers=CONTROL)
@@ -533,7 +533,7 @@ def test_an_image_layer_does_not_take_the_place_of_a_result(qtbot, viewer, dock,
                          indirect=["result"])  # fmt: skip
 def test_the_disk_says_when_it_looks_at_a_sample(dock, disk, result, words, monkeypatch):
     assert "sample" not in disk.key.text()
-    monkeypatch.setattr("napari_hypseg.discovery.cloud._MOST", 100)
+    monkeypatch.setattr("napari_hypseg.figures.cloud._MOST", 100)
     cloud = finish(cloud_job(result.latents))
     dock.state.show(replace(result, cloud=cloud))
     assert f"{words} and hovering: a sample of {len(cloud.points)} voxels" in disk.key.text()

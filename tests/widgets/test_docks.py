@@ -18,7 +18,7 @@ from napari.layers import Labels  # noqa: E402
 from qtpy.QtCore import Qt  # noqa: E402
 from qtpy.QtWidgets import QApplication, QMainWindow  # noqa: E402
 
-from napari_hypseg.discovery import Tally, cloud_job, node_colours  # noqa: E402
+from napari_hypseg.figures import Tally, cloud_job, node_colours  # noqa: E402
 from napari_hypseg.jobs import Progress, finish  # noqa: E402
 from napari_hypseg.latents import open_latents  # noqa: E402
 from napari_hypseg.volumes import make_toy, read_volume  # noqa: E402

@@ -15,7 +15,7 @@ from qtpy.QtGui import QHelpEvent  # noqa: E402
 from qtpy.QtWidgets import QApplication, QInputDialog, QLineEdit, QToolTip  # noqa: E402
 
 from napari_hypseg.clustering import cluster  # noqa: E402
-from napari_hypseg.discovery import (  # noqa: E402
+from napari_hypseg.figures import (  # noqa: E402
     Figures,
     Partition,
     Tally,

@@ -11,7 +11,7 @@ need_gui()
 
 from napari.layers import Image, Labels  # noqa: E402
 
-from napari_hypseg.discovery import Translation  # noqa: E402
+from napari_hypseg.figures import Translation  # noqa: E402
 from napari_hypseg.jobs import finish  # noqa: E402
 from napari_hypseg.session import Session, read_session  # noqa: E402
 from napari_hypseg.volumes import Volume, make_toy, read_volume, write_image  # noqa: E402

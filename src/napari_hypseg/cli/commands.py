@@ -26,6 +26,7 @@ from napari_hypseg.cli.options import (
     LabelFormat,
     Level,
     Out,
+    Overwrite,
     PresetName,
     Seed,
     Smoothing,
@@ -247,7 +248,7 @@ def segment(
     model: Annotated[Path, typer.Option(help="File of a trained model.")],
     out: Out,
     ks: Ks = "2:12",
-    tree: Tree = TreeKind.volume,
+    tree: Tree = TreeKind.things,
     smoothing: Smoothing = 1.0,
     stride: Stride = 1,
     box: BoxText = None,
@@ -258,6 +259,7 @@ def segment(
     level: Level = 0,
     crop: Crop = None,
     voxel_size: VoxelSize = None,
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Segment a volume with a trained model, at every granularity.
@@ -274,10 +276,14 @@ def segment(
     read = _open(volume, dataset, level, voxel_size)
     read = _cut(read, crop)
     part = _part(box, read)
-    session = Session(read, out)
-    session.use(trained)
+    session = Session(read, out, overwrite=overwrite)
+    session.check_outputs(wanted, label_format.value, overwrite=overwrite)
     _warn_of_shortage(session, part, stride)
-    _segment(session, wanted, tree, smoothing, stride, part, label_format, seed, device, as_json)
+    session.use(trained)
+    _segment(
+        session, wanted, tree, smoothing, stride, part, label_format, seed, device, overwrite,
+        as_json,
+    )  # fmt: skip
 
 
 @app.command()
@@ -287,7 +293,7 @@ def run(
     preset: PresetName = "default",
     steps: Steps = None,
     ks: Ks = "2:12",
-    tree: Tree = TreeKind.volume,
+    tree: Tree = TreeKind.things,
     smoothing: Smoothing = 1.0,
     stride: Stride = 1,
     box: BoxText = None,
@@ -298,6 +304,7 @@ def run(
     level: Level = 0,
     crop: Crop = None,
     voxel_size: VoxelSize = None,
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Train on a volume and segment it: the main job.
@@ -308,7 +315,7 @@ def run(
 
       hypseg run tomogram.mrc --out result
 
-      hypseg run tomogram.mrc --out kinds --tree disk -k 2:30 --format zarr
+      hypseg run tomogram.mrc --out kinds --tree kinds -k 2:30 --format zarr
     """
     from napari_hypseg.session import Session
 
@@ -316,10 +323,14 @@ def run(
     read = _open(volume, dataset, level, voxel_size)
     read = _cut(read, crop)
     part = _part(box, read)
-    session = Session(read, out)
+    session = Session(read, out, overwrite=overwrite)
+    session.check_outputs(wanted, label_format.value, overwrite=overwrite)
     _warn_of_shortage(session, part, stride)
-    _drive(session.train_job(preset=preset, steps=steps, seed=seed, device=device))
-    _segment(session, wanted, tree, smoothing, stride, part, label_format, seed, device, as_json)
+    session.take(_drive(session.train_job(preset=preset, steps=steps, seed=seed, device=device)))
+    _segment(
+        session, wanted, tree, smoothing, stride, part, label_format, seed, device, overwrite,
+        as_json,
+    )  # fmt: skip
 
 
 def _cut(volume: Volume, text: str | None) -> Volume:
@@ -353,18 +364,21 @@ def _segment(
     label_format: LabelFormat,
     seed: int,
     device: str,
+    overwrite: bool,
     as_json: bool,
 ) -> None:
     """The part that `segment` and `run` share."""
-    session.run["command"] = shlex.join(["hypseg", *sys.argv[1:]])
-    _drive(session.map_job(box=box, stride=stride, device=device))
-    _drive(session.cluster_job(tree=tree.value, smoothing=smoothing, seed=seed))
-    paths = _drive(session.write_job(ks, format=label_format.value))
-    seconds = session.run["seconds"]
-    spent = ", ".join(f"{stage} {time:.0f} s" for stage, time in seconds.items())
-    _finish(session.run, as_json, [
+    run = session.record.run
+    run.command = shlex.join(["hypseg", *sys.argv[1:]])
+    session.take(_drive(session.map_job(box=box, stride=stride, device=device)))
+    session.take(
+        _drive(session.propose_job(tree=tree.value, smoothing=smoothing, seed=seed))
+    )
+    paths = _drive(session.write_job(ks, format=label_format.value, overwrite=overwrite))
+    spent = ", ".join(f"{stage} {time:.0f} s" for stage, time in run.seconds.items())
+    _finish(session.summary(), as_json, [
         f"{len(paths)} label volumes, {paths[0].name} to {paths[-1].name}, in {session.folder}",
-        f"{spent}; peak memory {session.run['peak_memory_gb']} GB",
+        f"{spent}; peak memory {run.peak_memory_gb} GB",
         f"Look at {session.folder / 'report.html'}",
     ])  # fmt: skip
 
@@ -379,9 +393,9 @@ def view(
 
     Example: hypseg view result
     """
-    from napari_hypseg.session import read_session
+    from napari_hypseg.session import read_record
 
-    read_session(folder)
+    read_record(folder)
     bindings = ("PyQt6", "PySide6")
     if find_spec("napari") is None or not any(map(find_spec, bindings)):
         raise RuntimeError(
@@ -390,6 +404,28 @@ def view(
     # In a process of its own: this one stays free of windows.
     napari = [sys.executable, "-m", "napari", "--plugin", "napari-hypseg", str(folder.absolute())]
     raise typer.Exit(subprocess.call(napari))  # noqa: S603
+
+
+@app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a session.")],
+    labels: Annotated[Path, typer.Argument(metavar="LABELS", help="Label file to write: .mrc, "
+                      ".tif or .zarr.")],
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="A class by its name or number, alone; may be given several times."),
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:  # fmt: skip
+    """Write the classes that a person kept as a label volume, and their table beside it.
+
+    Example: hypseg export result membrane.mrc --only membrane
+    """
+    from napari_hypseg.session import Session
+
+    session = Session.open(folder)
+    for path in session.write_classes(labels, only=only, overwrite=overwrite):
+        typer.echo(path)
 
 
 @app.command()

@@ -20,6 +20,7 @@ __all__ = [
     "LabelFormat",
     "Level",
     "Out",
+    "Overwrite",
     "PresetName",
     "Seed",
     "Smoothing",
@@ -56,9 +57,8 @@ class BenchmarkData(StrEnum):
 class TreeKind(StrEnum):
     """Ways to cluster."""
 
-    volume = "volume"
-    disk = "disk"
-    flat = "flat"
+    things = "things"
+    kinds = "kinds"
 
 
 class LabelFormat(StrEnum):
@@ -83,7 +83,25 @@ VoxelSize = Annotated[
     float | None,
     typer.Option(help="Voxel size in angstrom, where the file's own is missing or wrong."),
 ]
-Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for everything that is made.")]
+
+
+def _at_home(path: Path) -> Path:
+    """What the shell leaves as it is in ``--out=~/result``."""
+    return path.expanduser()
+
+
+Out = Annotated[
+    Path,
+    typer.Option("--out", "-o", callback=_at_home, help="Folder for everything that is made."),
+]
+Overwrite = Annotated[
+    bool,
+    typer.Option(
+        "--overwrite",
+        help="Replace what others have written there, and the work on another volume; classes "
+        "that a person kept stay.",
+    ),
+]
 PresetName = Annotated[
     str,
     typer.Option(help="What to train: default; cihs (the published system), or its ablations."),
@@ -106,8 +124,8 @@ Format = Annotated[LabelFormat, typer.Option("--format", help="Format of the lab
 Tree = Annotated[
     TreeKind,
     typer.Option(
-        help="volume: which things contain which (what touches merges, and what lies in the same "
-        "thing); disk: what kinds of thing there are; flat: the papers' separate fit for each k."
+        help="things: which things contain which (what touches merges, and what lies in the same "
+        "thing); kinds: what kinds of thing there are."
     ),
 ]
 Smoothing = Annotated[

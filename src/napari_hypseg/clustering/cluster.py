@@ -44,7 +44,7 @@ __all__ = [
     "cluster_job",
 ]
 
-Kind = Literal["volume", "disk", "flat"]
+Kind = Literal["things", "kinds", "flat"]
 
 # Regions that merge by what their borders are worth, ...
 _REGIONS = 500
@@ -94,10 +94,10 @@ class TreeClustering:
 
     Attributes
     ----------
-    kind : {"volume", "disk"}
-        The tree of the volume (leaves are regions; those merge that touch or lie in the same one)
-        or of the disk (leaves are clusters of latent points and what lies beside them, wherever
-        they lie).
+    kind : {"things", "kinds"}
+        The tree of things (leaves are regions; those merge that touch or lie in the same one) or
+        of kinds (leaves are clusters of latent points and what lies beside them, wherever they
+        lie).
     leaves : array of uint8, shape (z, y, x)
         Leaf of each voxel, 0 to n - 1.
     tree : MergeTree
@@ -210,7 +210,7 @@ def cluster(
     latents: Latents,
     volume: Volume | None = None,
     *,
-    tree: Kind = "volume",
+    tree: Kind = "things",
     smoothing: float = 1.0,
     seed: int = 0,
 ) -> Clustering:
@@ -224,9 +224,9 @@ def cluster(
         The volume that was mapped. Its voxels' own intensities, weighed by their signal-to-noise
         ratio, are smoothed together with the points, and both trees rest on both; without it, on
         the points alone.
-    tree : {"volume", "disk", "flat"}
-        The tree of the volume: which things contain which (regions merge that touch, or that lie
-        in the same one). The tree of the disk: what kinds of thing are there (clusters merge
+    tree : {"things", "kinds", "flat"}
+        The tree of things: which things contain which (regions merge that touch, or that lie
+        in the same one). The tree of kinds: what kinds of thing are there (clusters merge
         wherever they lie). Or the papers' separate fit for each number of clusters.
     smoothing : float
         Weight of the total-variation smoothing before clustering; 0 for none.
@@ -253,7 +253,7 @@ def cluster_job(
     latents: Latents,
     volume: Volume | None = None,
     *,
-    tree: Kind = "volume",
+    tree: Kind = "things",
     smoothing: float = 1.0,
     seed: int = 0,
     store: str | os.PathLike[str] | None = None,
@@ -274,16 +274,16 @@ def cluster_job(
         If there is no such tree, the smoothing is negative, or the points are another volume's.
     """
     if tree not in get_args(Kind):
-        raise ValueError(f"there is no tree {tree!r}: volume, disk or flat")
+        raise ValueError(f"there is no tree {tree!r}: things, kinds or flat")
     intensity = None
     # The papers' clusters don't look at them; their smoothing does.
     if volume is not None and (smoothing or tree != "flat"):
         intensity = yield from intensity_job(volume, latents)
     if smoothing:
         latents = yield from smooth_job(latents, smoothing, intensity=intensity, store=store)
-    if tree == "volume":
+    if tree == "things":
         return (yield from _volume_job(latents, intensity))
-    if tree == "disk" and intensity is not None:
+    if tree == "kinds" and intensity is not None:
         return (yield from _kinds_job(latents, intensity, seed))
     points, weights = yield from reduce_job(latents, seed=seed)
     if tree == "flat":
@@ -334,7 +334,7 @@ def _volume_job(latents: Latents, intensity: Intensity | None) -> Job[TreeCluste
         yield Progress("labelling voxels", done, len(leaves))
         leaves[done : done + len(slab)] = leaf[slab]
         done += len(slab)
-    return TreeClustering("volume", leaves, tree)
+    return TreeClustering("things", leaves, tree)
 
 
 def _kinds_job(latents: Latents, intensity: Intensity, seed: int) -> Job[TreeClustering]:
@@ -344,7 +344,7 @@ def _kinds_job(latents: Latents, intensity: Intensity, seed: int) -> Job[TreeClu
         _rows(latents), latents.shape, _channels(latents, intensity),
         leaves=_LEAVES, dim=d, curvature=curvature, seed=seed,
     )  # fmt: skip
-    return TreeClustering("disk", labels, (yield from _tree_job(regions, curvature, d)))
+    return TreeClustering("kinds", labels, (yield from _tree_job(regions, curvature, d)))
 
 
 def _disk_job(latents: Latents, points: Points, weights: Points, seed: int) -> Job[TreeClustering]:
@@ -363,7 +363,7 @@ def _disk_job(latents: Latents, points: Points, weights: Points, seed: int) -> J
     if curvature:
         means = to_hyperboloid(means, curvature)
     regions = Regions(means, counts[used].astype(np.float64), pairs, np.zeros(len(used)))
-    return TreeClustering("disk", labels, (yield from _tree_job(regions, curvature, latents.dim)))
+    return TreeClustering("kinds", labels, (yield from _tree_job(regions, curvature, latents.dim)))
 
 
 def _assign_job(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ FORMAT_VERSION = 3
 # Chunks of about 130,000 points: a second or two of mapping on a laptop, so that an interrupted
 # run loses little, and few enough files for a whole tomogram.
 _CHUNK = (32, 64, 64)
+# What does not change the points.
+_DESCRIBING = {"name", "voxel_size", "origin"}
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,26 @@ class Latents:
         except VolumeError:
             return False
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What the points are, whatever their volume is called and wherever it lies."""
+        return _identity(dict(self.array.attrs))
+
+    def placed(self, volume: Volume) -> Latents:
+        """The same points at the place of a volume of the same voxels.
+
+        Parameters
+        ----------
+        volume : Volume
+            With another name, voxel size or origin.
+        """
+        spans: Any = self.array.attrs["box"]
+        stride: Any = self.array.attrs["stride"]
+        z, y, x = volume.voxel_size
+        corner = volume.crop(tuple(slice(*span) for span in spans)).origin  # type: ignore[arg-type]
+        size = (stride * z, stride * y, stride * x)
+        return replace(self, voxel_size=size, origin=corner, name=volume.name)
+
     def as_volume(self) -> Volume:
         """A volume without voxels at the points' lattice, for writing labels beside it."""
         nothing = np.broadcast_to(np.uint8(0), self.shape)
@@ -165,8 +187,10 @@ def open_latents(
             # A folder that zarr can't open may be ours, killed while it was being made.
             if not path.is_dir() or any(p.suffix != ".partial" for p in path.iterdir()):
                 raise VolumeError(f"{path}: something else than a store of latents is in the way")
-        elif found.shape == shape and dict(found.attrs) == attributes:
+        elif found.shape == shape and _identity(dict(found.attrs)) == _identity(attributes):
             array = found
+            if dict(found.attrs) != attributes:
+                array = found.update_attributes(attributes)
             for left in path.rglob("*.partial"):
                 left.unlink()
         if array is None:
@@ -202,6 +226,10 @@ def find_latents(path: str | os.PathLike[str]) -> Latents:
         raise VolumeError(
             f"{path}: is no store of latent points of this version, or damaged"
         ) from None
+
+
+def _identity(attributes: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in attributes.items() if key not in _DESCRIBING}
 
 
 def _latents(array: zarr.Array[Any], attributes: dict[str, Any]) -> Latents:

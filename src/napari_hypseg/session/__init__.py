@@ -1,4 +1,4 @@
-"""Sessions: a volume with its model, latents and clusters, kept in a folder."""
+"""The one state: a tomogram with its models, map, proposals and classes, kept in a folder."""
 
 import lazy_loader
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ _TILE = 1 << 24
 _PASSES = 1.15
 # Bytes of disk for each point: a byte of label at eleven granularities, and one of its leaf.
 _LABELS = 12.0
+# Files of the largest store that are looked at: a folder may hold a great many others.
+_FILES = 20_000
 
 
 @dataclass(frozen=True)
@@ -81,10 +84,16 @@ def needs_of(
     points = math.prod(max(0, -(-(stop - start) // stride)) for start, stop, _ in spans)
     # Points, smoothed points with the intensities, for every eighth point its texture.
     floats = _PASSES * dim + dim + 1 + TEXTURES / 8
-    held = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
+    held = sum(map(_held, (folder / "latents", folder / "smoothed.zarr")))
     return Needs(
         disk=(4 * floats + _LABELS) * points,
         memory=_PROGRAM + _SMOOTHED * min(points, _TILE) + _EACH * points,
         disk_free=free_disk(folder) + held,
         memory_free=free_memory(),
     )
+
+
+def _held(store: Path) -> int:
+    """Bytes of a store; nothing if there is none."""
+    found = itertools.islice(store.rglob("*"), _FILES)
+    return sum(path.stat().st_size for path in found if path.is_file())

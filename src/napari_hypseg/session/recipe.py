@@ -1,129 +1,101 @@
-"""A session as text that makes its labels again: a Python script, or a command."""
+"""A session as text that makes its proposals again: a Python script, or a command."""
 
 from __future__ import annotations
 
 import shlex
 from typing import Any
 
-from napari_hypseg.clustering import TreeClustering
-from napari_hypseg.discovery import Partition
+from napari_hypseg.session.proposals import Proposals
 from napari_hypseg.session.session import Session
-from napari_hypseg.volumes import Source
+from napari_hypseg.volumes import Box, Source
 
 __all__ = ["as_command", "as_python"]
 
 
 def as_command(session: Session, k: int) -> str:
-    """The command that makes the labels of a session again, at one granularity.
+    """The command that makes the proposals of a session again, at one granularity.
 
-    What a person did to the classes afterwards is not in it.
+    Classes are not in it: a person made those, and they are in the session's folder.
 
     Parameters
     ----------
     session : Session
-        Which has been clustered.
+        With proposals.
     k : int
-        Number of classes.
+        Number of proposals.
 
     Raises
     ------
     ValueError
-        If it has not been clustered yet.
+        If nothing is proposed yet.
     """
-    source, run = _made(session)
-    training, mapping, how = run.get("training"), run["mapping"], run["clustering"]
-    if training and training["seed"] != how["seed"]:
-        # The command has one seed for both: then from the model that there is.
-        training = None
-    words = ["run" if training else "segment", source.path]
-    if not training:
-        words += ["--model", str((session.folder / "model.hypseg").absolute())]
+    source, proposals = _made(session)
+    words = ["segment", source.path]
+    words += ["--model", str(session.versions.path(proposals.model).absolute())]
     words += ["--out", f"{session.folder.absolute()}_again"]
     if source.dataset is not None:
         words += ["--dataset", source.dataset]
     if source.level:
         words += ["--level", str(source.level)]
     if source.box is not None:
-        words += ["--crop", _spans([[s.start, s.stop] for s in source.box])]
+        words += ["--crop", _spans(source.box)]
     sizes = set(session.volume.voxel_size)
     if len(sizes) == 1:
         words += ["--voxel-size", repr(sizes.pop())]
-    if training:
-        words += ["--preset", training["preset"], "--steps", str(training["steps"])]
-    if mapping["box"] is not None:
-        words += ["--box", _spans(mapping["box"])]
-    words += ["--stride", str(mapping["stride"])]
-    words += ["--tree", how["tree"], "--smoothing", repr(how["smoothing"])]
-    words += ["--seed", str(how["seed"]), "--device", mapping["device"]]
+    if _is_part(session, proposals):
+        words += ["--box", _spans(proposals.box)]
+    words += ["--stride", str(proposals.stride)]
+    words += ["--tree", proposals.kind, "--smoothing", repr(proposals.smoothing)]
+    words += ["--seed", str(proposals.seed)]
     return shlex.join(["hypseg", *words, "-k", str(k)])
 
 
-def as_python(session: Session, k: int, partition: Partition | None = None) -> str:
-    """A script that makes the labels of a session again.
+def as_python(session: Session, k: int) -> str:
+    """A script that makes the proposals of a session again, and reads its classes.
 
-    Parameters
-    ----------
-    session : Session
-        Which has been clustered.
-    k : int
-        Number of classes.
-    partition : Partition, optional
-        The classes as a person left them: where they were split, merged or drawn by hand, the
-        script takes them from the session's folder.
-
-    Raises
-    ------
-    ValueError
-        If it has not been clustered yet.
+    Parameters and errors are those of `as_command`.
     """
-    source, run = _made(session)
-    training, mapping, how = run.get("training"), run["mapping"], run["clustering"]
-    read = _call("hs.read_volume", source.path, dataset=source.dataset, level=source.level or None,
-                 voxel_size=session.volume.voxel_size)  # fmt: skip
+    source, proposals = _made(session)
+    volume = _call(
+        "hs.read_volume", source.path, dataset=source.dataset, level=source.level or None,
+        voxel_size=session.volume.voxel_size,
+    )  # fmt: skip
     if source.box is not None:
-        read += f".crop({_slices([[s.start, s.stop] for s in source.box])})"
-    model = _call("hs.load_model", str((session.folder / "model.hypseg").absolute()))
-    if training:
-        settings = {name: training[name] for name in ("preset", "steps", "seed", "device")}
-        model = _call("hs.train", **settings).replace("(", "(volume, ", 1)
-    box = "" if mapping["box"] is None else f"box={_slices(mapping['box'])}, "
+        volume += f".crop({_slices(source.box)})"
+    box = f"box={_slices(proposals.box)}, " if _is_part(session, proposals) else ""
+    model = str(session.versions.path(proposals.model).absolute())
     lines = [
         "import napari_hypseg as hs",
         "",
-        f"volume = {read}",
-        f"model = {model}",
-        f"latents = hs.embed(model, volume, {box}stride={mapping['stride']!r}, "
-        f"device={mapping['device']!r})",
-        f"clusters = hs.cluster(latents, volume, tree={how['tree']!r}, "
-        f"smoothing={how['smoothing']!r}, seed={how['seed']!r})",
-        f"labels = clusters.labels({k})",
+        f"volume = {volume}",
+        f"model = {_call('hs.load_model', model)}",
+        f"latents = hs.embed(model, volume, {box}stride={proposals.stride!r})",
+        f"clusters = hs.cluster(latents, volume, tree={proposals.kind!r}, "
+        f"smoothing={proposals.smoothing!r}, seed={proposals.seed!r})",
+        f"name = {f'{session.volume.name}_labels_k{k:02d}.mrc'!r}",
+        f"hs.write_labels(name, clusters.labels({k}), latents.as_volume())",
+        "",
+        "# The classes that were kept, as they are in the session's folder.",
+        f"session = hs.Session.open({str(session.folder.absolute())!r})",
+        "labels, table = session.classes.labels, session.classes.table",
+        "",
     ]
-    clustering = session.clustering
-    if partition is not None and isinstance(clustering, TreeClustering) and _edited(partition, k):
-        lines[1:1] = ["from napari_hypseg.session import kept_partition"]
-        lines += [
-            "# The classes as they were left, with those drawn by hand.",
-            f"kept = kept_partition(hs.Session.open({str(session.folder.absolute())!r}))",
-            "labels = kept.labels()",
-        ]
-    name = f"{session.volume.name}_labels_k{k:02d}.mrc"
-    lines += [f"hs.write_labels({name!r}, labels, latents.as_volume())", ""]
     return "\n".join(lines)
 
 
-def _made(session: Session) -> tuple[Source, dict[str, Any]]:
-    """Where the volume is, and how the clusters were made."""
-    if session.clustering is None:
-        raise ValueError("cluster the latents before asking how they were made")
+def _made(session: Session) -> tuple[Source, Proposals]:
+    """Where the volume is, and what is proposed."""
+    if session.proposals is None:
+        raise ValueError("map the voxels before asking how the proposals were made")
     source = session.volume.source
     # Every step has kept its volume.
     assert source is not None  # noqa: S101
-    return source, session.run
+    return source, session.proposals
 
 
-def _edited(partition: Partition, k: int) -> bool:
-    """Whether the classes are others than those of a granularity."""
-    return bool(partition.own) or partition.nodes != tuple(partition.tree.nodes(k).tolist())
+def _is_part(session: Session, proposals: Proposals) -> bool:
+    spans = [(s.start, s.stop) for s in proposals.box]
+    return spans != [(0, n) for n in session.volume.shape]
 
 
 def _call(function: str, *arguments: Any, **named: Any) -> str:
@@ -132,9 +104,9 @@ def _call(function: str, *arguments: Any, **named: Any) -> str:
     return f"{function}({', '.join(given)})"
 
 
-def _spans(box: list[list[int]]) -> str:
-    return ",".join(f"{start}:{stop}" for start, stop in box)
+def _spans(box: Box) -> str:
+    return ",".join(f"{s.start}:{s.stop}" for s in box)
 
 
-def _slices(box: list[list[int]]) -> str:
-    return "(" + ", ".join(f"slice({start}, {stop})" for start, stop in box) + ")"
+def _slices(box: Box) -> str:
+    return "(" + ", ".join(f"slice({s.start}, {s.stop})" for s in box) + ")"

@@ -68,10 +68,17 @@ class TrainingState:
         Seed of the initial weights and of every step.
     device : torch.device
         Where to train.
+    start : Model, optional
+        A trained model whose weights to go on from.
     """
 
     def __init__(
-        self, model: ModelConfig, training: TrainingConfig, seed: int, device: torch.device
+        self,
+        model: ModelConfig,
+        training: TrainingConfig,
+        seed: int,
+        device: torch.device,
+        start: Model | None = None,
     ) -> None:
         geoopt = load_geoopt()
         self.training = training
@@ -82,6 +89,9 @@ class TrainingState:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = VAE(model)
+        self._start = None if start is None else start.fingerprint()
+        if start is not None:
+            network.load_state_dict(start.network.state_dict())
         self.network = network.to(device).train()
         if model.encoder == "stacked":
             # Twice as fast on the CPU; only the convolutions' weights have the rank for it.
@@ -255,7 +265,7 @@ class TrainingState:
             Whether it was; otherwise nothing changes.
         """
         tensors, metadata = load_tensors(path)
-        if metadata.get("identity") != self._identity(volumes):
+        if _nameless(metadata.get("identity")) != _nameless(self._identity(volumes)):
             return False
         self.network.load_state_dict(
             {k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")}
@@ -287,6 +297,7 @@ class TrainingState:
             | {"channels": list(self.network.config.channels)},
             "training": self.training.to_dict(),
             "seed": self.seed,
+            "start": self._start,
             "volumes": [dict(v) for v in volumes],
         }
 
@@ -319,6 +330,7 @@ def model_so_far(path: Path) -> Model:
         summary = {
             "settings": identity["training"],
             "seed": identity["seed"],
+            "start": identity.get("start"),
             "volumes": identity["volumes"],
             "device": metadata["device"],
             "loss": metadata["history"],
@@ -329,6 +341,15 @@ def model_so_far(path: Path) -> Model:
         return Model(network.eval(), metadata["preset"], summary)
     except (RuntimeError, ValueError, TypeError, KeyError) as error:
         raise ModelError(f"{path}: this is no checkpoint of a training") from error
+
+
+def _nameless(identity: Any) -> Any:
+    """What tells one training from another: not what its volumes are called."""
+    try:
+        volumes = [{k: v for k, v in one.items() if k != "name"} for one in identity["volumes"]]
+        return {**identity, "volumes": volumes}
+    except (TypeError, KeyError, AttributeError):
+        return None
 
 
 def _laid_out_as(parameter: Tensor, value: Tensor) -> Tensor:

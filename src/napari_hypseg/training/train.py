@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_hypseg.jobs import Job, Progress, finish
-from napari_hypseg.model.config import Preset, TrainingConfig, get_preset
+from napari_hypseg.model.config import ModelConfig, Preset, TrainingConfig, get_preset
 from napari_hypseg.model.files import Model, ModelError
 from napari_hypseg.training.devices import select_device
 from napari_hypseg.training.patches import VoxelPool, largest_anchor
@@ -43,6 +43,7 @@ def train(
     steps: int | None = None,
     seed: int = 0,
     device: str = "auto",
+    start: Model | None = None,
 ) -> Model:
     """Train a model on one or more volumes, without labels.
 
@@ -58,6 +59,9 @@ def train(
         The same seed gives the same model on the same machine.
     device : str
         "auto" (CUDA, else Apple's MPS, else the CPU), or a name that PyTorch knows.
+    start : Model, optional
+        A trained model to go on from, for ``steps`` more; its architecture and objective count,
+        not the preset's.
 
     Returns
     -------
@@ -77,7 +81,9 @@ def train(
     >>> model.preset
     'default'
     """
-    return finish(train_job(volumes, preset=preset, steps=steps, seed=seed, device=device))
+    return finish(
+        train_job(volumes, preset=preset, steps=steps, seed=seed, device=device, start=start)
+    )
 
 
 def train_job(
@@ -88,6 +94,7 @@ def train_job(
     seed: int = 0,
     device: str = "auto",
     checkpoint: Path | None = None,
+    start: Model | None = None,
 ) -> Job[Model]:
     """The generator twin of `train`.
 
@@ -105,7 +112,7 @@ def train_job(
         Now and then with a `Glimpse` as ``partial``.
     """
     volumes = [volumes] if isinstance(volumes, Volume) else list(volumes)
-    name, chosen, config = _settle(preset, steps)
+    name, chosen, config = _settle(preset, steps, start)
     if not volumes:
         raise ValueError("training needs at least 1 volume")
     for volume in volumes:
@@ -124,7 +131,7 @@ def train_job(
     pool = VoxelPool(pieces, config, target)
     del pieces
 
-    state = TrainingState(chosen.model, config, seed, target)
+    state = TrainingState(chosen, config, seed, target, start)
     if checkpoint is not None and checkpoint.exists():
         try:
             state.restore(checkpoint, fits)
@@ -155,6 +162,7 @@ def train_job(
     summary = {
         "settings": config.to_dict(),
         "seed": seed,
+        "start": None if start is None else start.fingerprint(),
         "volumes": fits,
         "device": str(target),
         "seconds": round(time.monotonic() - began, 3),
@@ -173,11 +181,13 @@ def is_trained_so(
     preset: str | Preset = "default",
     steps: int | None = None,
     seed: int = 0,
+    start: Model | None = None,
 ) -> bool:
     """Whether `train` with these arguments would give this model again."""
-    _, chosen, config = _settle(preset, steps)
+    _, chosen, config = _settle(preset, steps, start)
     return (
-        model.config == chosen.model
+        model.config == chosen
+        and model.training.get("start") == (None if start is None else start.fingerprint())
         and model.training.get("settings") == config.to_dict()
         and model.training.get("seed") == seed
         and "stopped" not in model.training
@@ -186,13 +196,22 @@ def is_trained_so(
     )
 
 
-def _settle(preset: str | Preset, steps: int | None) -> tuple[str, Preset, TrainingConfig]:
-    """Name, preset and training settings that arguments stand for."""
-    name, chosen = (preset, get_preset(preset)) if isinstance(preset, str) else ("custom", preset)
-    config = chosen.training if steps is None else replace(chosen.training, steps=steps)
+def _settle(
+    preset: str | Preset, steps: int | None, start: Model | None
+) -> tuple[str, ModelConfig, TrainingConfig]:
+    """Name, architecture and training settings that arguments stand for."""
+    if start is not None:
+        name, model = start.preset, start.config
+        config = TrainingConfig.from_dict(start.training["settings"])
+    else:
+        chosen = get_preset(preset) if isinstance(preset, str) else preset
+        name = preset if isinstance(preset, str) else "custom"
+        model, config = chosen.model, chosen.training
+    if steps is not None:
+        config = replace(config, steps=steps)
     if config.steps < 1:
         raise ValueError(f"training needs at least 1 step, not {config.steps}")
-    return name, chosen, config
+    return name, model, config
 
 
 def _load_job(

@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QInputDialog, QPushButton, QSizePolicy, QWidget
 from napari_hypseg.widgets.state import State
 
 if TYPE_CHECKING:
-    from napari_hypseg.discovery import Partition
+    from napari_hypseg.figures import Partition
 
 __all__ = ["ClassActions"]
 

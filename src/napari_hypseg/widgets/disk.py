@@ -23,7 +23,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_hypseg.discovery import (
+from napari_hypseg.figures import (
     Cloud,
     Glance,
     Glances,

@@ -16,10 +16,10 @@ from vispy.scene.visuals import Image, Line, Markers, Text
 from vispy.visuals.text.text import FontManager
 from vispy.visuals.transforms import STTransform
 
-from napari_hypseg.discovery.cloud import Cloud
-from napari_hypseg.discovery.disk import branches, nice
-from napari_hypseg.discovery.partition import Partition
-from napari_hypseg.discovery.translation import Translation
+from napari_hypseg.figures.cloud import Cloud
+from napari_hypseg.figures.disk import branches, nice
+from napari_hypseg.figures.partition import Partition
+from napari_hypseg.figures.translation import Translation
 from napari_hypseg.widgets.dots import Dots
 from napari_hypseg.widgets.moved import Moved
 

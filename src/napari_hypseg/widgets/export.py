@@ -108,7 +108,7 @@ class Exports(QWidget):
 
     def save_table(self, path: Path) -> None:
         """Write the table of classes."""
-        from napari_hypseg.discovery import write_table
+        from napari_hypseg.figures import write_table
 
         result, partition = self._state.result, self._state.partition
         if result is not None and partition is not None:
@@ -122,7 +122,7 @@ class Exports(QWidget):
             self._try(path, lambda: self._draw(result, path))
 
     def _draw(self, result: Result, path: Path) -> None:
-        from napari_hypseg.discovery import write_disk
+        from napari_hypseg.figures import write_disk
 
         partition = self._state.partition
         assert partition is not None  # noqa: S101

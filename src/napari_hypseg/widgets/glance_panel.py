@@ -12,7 +12,7 @@ from qtpy.QtGui import QImage, QPixmap
 from qtpy.QtWidgets import QGridLayout, QLabel, QWidget
 from superqt.utils import create_worker
 
-from napari_hypseg.discovery import Glance, Glances
+from napari_hypseg.figures import Glance, Glances
 
 __all__ = ["GlancePanel"]
 

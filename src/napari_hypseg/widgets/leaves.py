@@ -13,7 +13,7 @@ from napari_hypseg.widgets.layers import place_of
 from napari_hypseg.widgets.state import State
 
 if TYPE_CHECKING:
-    from napari_hypseg.discovery import OwnClass, Partition
+    from napari_hypseg.figures import OwnClass, Partition
 
 __all__ = ["LeafLayer"]
 
@@ -112,7 +112,7 @@ class LeafLayer:
 
     def _take_own(self, partition: Partition, labels: npt.NDArray[np.uint8]) -> None:
         """Take other own classes; write one that was added into the labels."""
-        from napari_hypseg.discovery.voxels import burn
+        from napari_hypseg.figures.voxels import burn
 
         before, own, exact = self._own, partition.own, self._exact
         self._own = own
@@ -130,7 +130,7 @@ class LeafLayer:
 
     def _values_of(self, partition: Partition) -> npt.NDArray[np.uint8]:
         """The values of a partition; an own class that was added is written into what is there."""
-        from napari_hypseg.discovery.voxels import burn
+        from napari_hypseg.figures.voxels import burn
 
         written, own = self._written, partition.own
         if self._values is None or own[: len(written)] != written:
@@ -143,7 +143,7 @@ class LeafLayer:
         return self._values
 
     def _labels(self, partition: Partition) -> npt.NDArray[np.uint8]:
-        from napari_hypseg.discovery.voxels import relabel
+        from napari_hypseg.figures.voxels import relabel
 
         assert self._exact is not None  # noqa: S101
         return relabel(self._values_of(partition), self._exact)

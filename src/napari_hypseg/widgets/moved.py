@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from vispy.visuals.transforms import BaseTransform
 
-from napari_hypseg.discovery.translation import Translation
+from napari_hypseg.figures.translation import Translation
 
 __all__ = ["Moved"]
 

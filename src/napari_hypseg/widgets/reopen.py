@@ -18,7 +18,7 @@ from napari_hypseg.widgets.layers import SESSION_KEY
 from napari_hypseg.widgets.state import Result, find_job, reopen_job
 
 if TYPE_CHECKING:
-    from napari_hypseg.discovery import Partition
+    from napari_hypseg.figures import Partition
     from napari_hypseg.session import Session
     from napari_hypseg.widgets.segmentation import SegmentationDock
 

@@ -14,13 +14,13 @@ import numpy as np
 import numpy.typing as npt
 from psygnal import Signal
 
-from napari_hypseg.discovery.selection import Selection
+from napari_hypseg.session.selection import Selection
 from napari_hypseg.jobs import Job, Progress
 from napari_hypseg.volumes import Box, Volume
 
 if TYPE_CHECKING:
     from napari_hypseg.clustering import TreeClustering
-    from napari_hypseg.discovery import Cloud, History, Partition, Tally
+    from napari_hypseg.figures import Cloud, History, Partition, Tally
     from napari_hypseg.latents import Latents
     from napari_hypseg.model import Model
     from napari_hypseg.session import Session
@@ -137,7 +137,7 @@ class State:
         Results of the same latent points stay known, each with its classes; those of a person's
         own go along to the one on show.
         """
-        from napari_hypseg.discovery import History, Partition
+        from napari_hypseg.figures import History, Partition
 
         before, self._k = self.partition, self.k
         if result is None or (self.result and self.result.latents is not result.latents):
@@ -391,7 +391,7 @@ def _gather_job(
 ) -> Job[Result]:
     """All that is drawn of a clustering."""
     from napari_hypseg.clustering import TreeClustering
-    from napari_hypseg.discovery import Tally, cloud_job, node_colours
+    from napari_hypseg.figures import Tally, cloud_job, node_colours
 
     assert isinstance(clustering, TreeClustering)  # noqa: S101
     cloud = yield from cloud_job(latents)
@@ -403,7 +403,7 @@ def _gather_job(
 
 def export_job(result: Result, partition: Partition, path: Path) -> Job[Path]:
     """Write the labels of the classes as they are."""
-    from napari_hypseg.discovery import write_partition
+    from napari_hypseg.figures import write_partition
 
     yield Progress("writing labels", 0, 0)
     write_partition(path, partition, result.latents.as_volume())
@@ -414,7 +414,7 @@ def export_levels_job(
     result: Result, partition: Partition, ks: Iterable[int], folder: Path, suffix: str
 ) -> Job[list[Path]]:
     """Write the labels at several granularities."""
-    from napari_hypseg.discovery import write_levels_job
+    from napari_hypseg.figures import write_levels_job
 
     like = result.latents.as_volume()
     return (yield from write_levels_job(folder, partition, like, list(ks), suffix))

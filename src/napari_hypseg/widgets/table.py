@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableW
 from napari_hypseg.widgets.state import State
 
 if TYPE_CHECKING:
-    from napari_hypseg.discovery import Figures, PartitionClass
+    from napari_hypseg.figures import Figures, PartitionClass
 
 __all__ = ["ClassTable", "short_number"]
 

@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QSizePolicy, QToolTip, QWidget
 from napari_hypseg.widgets.state import FINEST, State
 
 if TYPE_CHECKING:
-    from napari_hypseg.discovery import Partition
+    from napari_hypseg.figures import Partition
 
 __all__ = ["Branch", "TreeView", "branches"]
 
