@@ -371,9 +371,7 @@ def _segment(
     run = session.record.run
     run.command = shlex.join(["hypseg", *sys.argv[1:]])
     session.take(_drive(session.map_job(box=box, stride=stride, device=device)))
-    session.take(
-        _drive(session.propose_job(tree=tree.value, smoothing=smoothing, seed=seed))
-    )
+    session.take(_drive(session.propose_job(tree=tree.value, smoothing=smoothing, seed=seed)))
     paths = _drive(session.write_job(ks, format=label_format.value, overwrite=overwrite))
     spent = ", ".join(f"{stage} {time:.0f} s" for stage, time in run.seconds.items())
     _finish(session.summary(), as_json, [

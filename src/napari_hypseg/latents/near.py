@@ -11,9 +11,7 @@ from napari_hypseg.latents.store import Latents
 __all__ = ["near_job"]
 
 
-def near_job(
-    latents: Latents, point: npt.ArrayLike, radius: float
-) -> Job[npt.NDArray[np.bool_]]:
+def near_job(latents: Latents, point: npt.ArrayLike, radius: float) -> Job[npt.NDArray[np.bool_]]:
     """Voxels within a distance of a latent point, as a job.
 
     Parameters

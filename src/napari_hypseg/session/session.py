@@ -8,6 +8,7 @@ import math
 import os
 import platform
 import time
+import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
@@ -21,7 +22,6 @@ from psygnal import Signal
 import napari_hypseg
 from napari_hypseg.classes import Classes, Source
 from napari_hypseg.clustering import (
-    Kind,
     TreeClustering,
     cluster_job,
     open_clustering,
@@ -41,6 +41,7 @@ from napari_hypseg.session.record import (
     Record,
     Run,
     TrainingRecord,
+    Tree,
     has_session,
     read_record,
     write_record,
@@ -224,20 +225,24 @@ class Session:
         """Take up the model in use."""
         number = self.record.model
         if number is not None:
-            with suppress(ModelError):
+            with _told():
                 self.model = Trained(number, self.versions.load(number))
 
     def _find_proposals_job(self) -> Job[None]:
         """Take up the map and its clusters, as far as they are there and whole."""
-        how = self.record.latents
-        if how is None:
+        how, clusters = self.record.latents, self.record.proposals
+        if how is None or not (path := self._store(how.model, how.stride, how.box)).exists():
             return
-        with suppress(VolumeError):
-            self.latents = find_latents(self._store(how.model, how.stride, how.box))
-        if self.latents is None or self.record.proposals is None:
+        with _told():
+            latents = find_latents(path)
+            made: Any = dict(latents.array.attrs)
+            if made["volume"] != self._fingerprint or self._model_of(latents) != how.model:
+                return
+            self.latents = latents.placed(self.volume)
+        if self.latents is None or clusters is None:
             return
-        clusters = self.record.proposals
-        with suppress(VolumeError):
+        yield Progress("opening the session", 0, 0)
+        with _told():
             found = open_clustering(
                 self._clusters_path(clusters.tree), self.latents, self._belongs(clusters)
             )
@@ -247,7 +252,6 @@ class Session:
                 )
                 self.proposals = proposals
                 self.selection.reset(lambda: proposals.cloud)
-        yield Progress("opening the session", 0, 0)
 
     # -- what is kept
 
@@ -347,7 +351,7 @@ class Session:
         -------
         Trained
         """
-        how = {"preset": preset, "steps": steps, "seed": seed}
+        how: dict[str, Any] = {"preset": preset, "steps": steps, "seed": seed}
         first = None if start is None else self.versions.load(start)
         volumes = [self.volume, *also]
         with locked(self.folder), self._timed("training"):
@@ -412,7 +416,11 @@ class Session:
         also = [reread_volume(self.folder, known) for known in how.also]
         return (
             yield from self.train_job(
-                preset=how.preset, steps=how.steps, seed=how.seed, device=how.device, also=also,
+                preset=how.preset,
+                steps=how.steps,
+                seed=how.seed,
+                device=how.device,
+                also=also,
                 start=how.start,
             )  # fmt: skip
         )
@@ -507,7 +515,7 @@ class Session:
         return proposals
 
     def propose_job(
-        self, *, tree: Kind = "things", smoothing: float = 1.0, seed: int = 0,
+        self, *, tree: Tree = "things", smoothing: float = 1.0, seed: int = 0,
         latents: Latents | None = None,
     ) -> Job[Proposals]:  # fmt: skip
         """Cluster latent points at every granularity at once.
@@ -541,7 +549,7 @@ class Session:
         return Proposals(latents, found, smoothing, seed, self._model_of(latents))
 
     def glance_job(
-        self, box: Box, *, tree: Kind = "things", smoothing: float = 1.0, seed: int = 0,
+        self, box: Box, *, tree: Tree = "things", smoothing: float = 1.0, seed: int = 0,
         device: str = "auto",
     ) -> Job[Proposals]:  # fmt: skip
         """Proposals of a part alone, as a quick look that the folder does not keep."""
@@ -560,16 +568,14 @@ class Session:
     def discover(self, **settings: Any) -> Proposals:
         """Map the voxels and cluster them, training first where there is no model."""
         if self.model is None:
-            self.train(
-                seed=settings.get("seed", 0), device=settings.get("device", "auto")
-            )
+            self.train(seed=settings.get("seed", 0), device=settings.get("device", "auto"))
         proposals = finish(self.discover_job(**settings))
         self.take(proposals)
         return proposals
 
     def discover_job(
         self, *, stride: int = 1, box: Box | None = None, device: str = "auto",
-        tree: Kind = "things", smoothing: float = 1.0, seed: int = 0, shown: int | None = None,
+        tree: Tree = "things", smoothing: float = 1.0, seed: int = 0, shown: int | None = None,
     ) -> Job[Proposals]:  # fmt: skip
         """Map the voxels, cluster them, gather what is drawn; coarse first.
 
@@ -894,6 +900,15 @@ class Session:
         began = time.monotonic()
         yield
         self.record.run.seconds[stage] = round(time.monotonic() - began, 2)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Warn of what is damaged: it can be made anew, and the classes are there all the same."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError) as error:
+        warnings.warn(f"{error}", stacklevel=2)
 
 
 # Seconds that a short write waits for another program's.
