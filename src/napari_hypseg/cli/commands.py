@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import warnings
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -213,6 +214,7 @@ def train(
     dataset: Dataset = None,
     level: Level = 0,
     voxel_size: VoxelSize = None,
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Train a model on one or more volumes, for use on others.
@@ -221,17 +223,23 @@ def train(
 
     Example: hypseg train tomo1.mrc tomo2.mrc --model cells.hypseg
     """
-    from napari_hypseg.training import train_job
+    from napari_hypseg.model import load_model
+    from napari_hypseg.session import check
+    from napari_hypseg.training import is_trained_so, train_job
     from napari_hypseg.volumes.atomic import locked
 
+    model = model.expanduser()
     read = [_open(path, dataset, level, voxel_size) for path in volumes]
     checkpoint = model.with_name(f".{model.name}.training")
-    job = train_job(
-        read, preset=preset, steps=steps, seed=seed, device=device, checkpoint=checkpoint
-    )
+    how: dict[str, Any] = {"preset": preset, "steps": steps, "seed": seed}
     with locked(model.parent, model.name):
-        trained = _drive(job)
-        trained.save(model)
+        trained = None
+        with suppress(ValueError):
+            trained = load_model(model)
+        if trained is None or not is_trained_so(trained, read, **how):
+            check([model], inputs=read, overwrite=overwrite)
+            trained = _drive(train_job(read, device=device, checkpoint=checkpoint, **how))
+            trained.save(model)
         checkpoint.unlink(missing_ok=True)
     summary = trained.training
     loss = summary["loss"][-1]

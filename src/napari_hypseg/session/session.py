@@ -58,6 +58,8 @@ __all__ = ["FORMATS", "Session", "Trained"]
 FORMATS = {"mrc": ".mrc", "tif": ".tif", "zarr": ".zarr"}
 Format = Literal["mrc", "tif", "zarr"]
 _SMOOTHED, _LEAVES = "smoothed.zarr", "leaves"
+# What a session makes for itself, the record first: without it nothing of the rest is taken up.
+_OURS = (SESSION_FILE, "models", "latents", "proposals", _SMOOTHED, "volume.zarr")
 
 
 @dataclass(frozen=True)
@@ -190,7 +192,7 @@ class Session:
             found = yield from self._fingerprint_job()
             if made_with != found:
                 self._refuse_other(overwrite)
-                self.record = record
+                self.record, self._replaced = record, self.record
             else:
                 self.record.volume = described(self.volume, self.folder, found)
                 yield Progress("opening the session", 0, 0)
@@ -220,6 +222,8 @@ class Session:
         return self._fingerprint
 
     _fingerprint = ""
+    # The record of the work on another volume, which is replaced once there is something to keep.
+    _replaced: Record | None = None
 
     def _find_model(self) -> None:
         """Take up the model in use."""
@@ -277,6 +281,10 @@ class Session:
         """Make sure that the session can be opened again."""
         fingerprint = yield from self._fingerprint_job()
         self.folder.mkdir(parents=True, exist_ok=True)
+        if self._replaced is not None:
+            for name in (*_OURS, *self._replaced.outputs):
+                remove(self.folder / name)
+            self._replaced = None
         if not has_session(self.folder):
             yield Progress("keeping the volume", 0, 0)
             self.volume = keep_volume(self.volume, self.folder, fingerprint)
