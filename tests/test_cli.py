@@ -123,6 +123,11 @@ def test_view_starts_napari_on_the_folder(result: Path, monkeypatch: pytest.Monk
     assert "pip install 'napari-hypseg[all]'" in said
     assert started == []
     monkeypatch.setattr(commands, "find_spec", lambda name: 1)
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    if sys.platform == "linux":
+        assert "no display" in hypseg("view", result, code=1).stderr
+    monkeypatch.setenv("DISPLAY", ":0")
     hypseg("view", result)
     assert started[0][1:] == ["-m", "napari", "--plugin", "napari-hypseg", str(result.absolute())]
 

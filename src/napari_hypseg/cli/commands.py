@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import signal
 import subprocess
@@ -407,6 +408,8 @@ def view(
         raise RuntimeError(
             "napari is not installed here, or no Qt binding: pip install 'napari-hypseg[all]'"
         )
+    if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & {*os.environ}:
+        raise RuntimeError("there is no display here to open a window on")
     # In a process of its own: this one stays free of windows.
     napari = [sys.executable, "-m", "napari", "--plugin", "napari-hypseg", str(folder.absolute())]
     raise typer.Exit(subprocess.call(napari))  # noqa: S603
