@@ -15,6 +15,7 @@ import pytest
 from napari_hypseg.cli import main
 from napari_hypseg.discovery import Partition
 from napari_hypseg.jobs import finish
+from napari_hypseg.samples import make_toy
 from napari_hypseg.session import (
     Session,
     as_command,
@@ -22,7 +23,7 @@ from napari_hypseg.session import (
     keep_partition,
     kept_partition,
 )
-from napari_hypseg.volumes import Volume, VolumeError, make_toy, read_volume, write_image
+from napari_hypseg.volumes import Volume, VolumeError, read_volume, write_image
 from napari_hypseg.volumes.limits import peak_memory
 
 PLACE = {"voxel_size": (7.5, 7.5, 8.0), "origin": (-30.0, 15.0, 60.0)}
