@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 
 from napari_hypseg.cli import main
-from napari_hypseg.volumes import Volume, make_toy, read_volume, write_image, write_labels
+from napari_hypseg.samples import make_toy
+from napari_hypseg.volumes import Volume, read_volume, write_image, write_labels
 
 HYPSEG = [sys.executable, "-c", "from napari_hypseg.cli import main; main()"]
 SHORT = ["--steps", "3", "--box", "5:30,5:35,5:40"]

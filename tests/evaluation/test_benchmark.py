@@ -17,7 +17,8 @@ from napari_hypseg.evaluation.benchmark import benchmark_job
 from napari_hypseg.evaluation.methods import Budget, Method
 from napari_hypseg.evaluation.tables import read_cells, summarise, write_tables
 from napari_hypseg.jobs import finish
-from napari_hypseg.volumes import VolumeError, make_toy
+from napari_hypseg.samples import make_toy
+from napari_hypseg.volumes import VolumeError
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from napari_hypseg.volumes import toy as toys
-from napari_hypseg.volumes.toy import PARENTS, Shape, make_toy, toy_seeds
-from napari_hypseg.volumes.toy_cell import LEVEL_2
-from napari_hypseg.volumes.toy_noise import frequencies, pink_noise, smooth_field
+from napari_hypseg.samples import toy as toys
+from napari_hypseg.samples.fields import frequencies, pink_noise, smooth_field
+from napari_hypseg.samples.toy import PARENTS, Shape, make_toy, toy_seeds
+from napari_hypseg.samples.toy_cell import LEVEL_2
 
 SEEDS = range(12)
 SMALL = ("regular", "irregular", "texture")

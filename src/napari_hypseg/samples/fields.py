@@ -1,4 +1,4 @@
-"""Random fields that toy volumes are made with."""
+"""Random fields that made volumes are made with."""
 
 from __future__ import annotations
 

@@ -45,8 +45,8 @@ from typing import Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from napari_hypseg.volumes.toy_cell import draw_cell
-from napari_hypseg.volumes.toy_noise import pink_noise, smooth_field
+from napari_hypseg.samples.fields import pink_noise, smooth_field
+from napari_hypseg.samples.toy_cell import draw_cell
 from napari_hypseg.volumes.volume import Volume
 
 __all__ = ["Toy", "ToyKind", "make_toy", "toy_seeds"]

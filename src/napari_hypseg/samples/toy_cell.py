@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft, ndimage
 
-from napari_hypseg.volumes.toy_noise import frequencies, smooth_field
+from napari_hypseg.samples.fields import frequencies, smooth_field
 
 __all__ = ["draw_cell"]
 
