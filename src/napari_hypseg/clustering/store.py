@@ -17,7 +17,9 @@ from napari_hypseg.clustering.tree import MergeTree
 from napari_hypseg.jobs import Job, Progress
 from napari_hypseg.latents.store import Latents
 from napari_hypseg.volumes.atomic import replacing
+from napari_hypseg.volumes.limits import free_memory, in_words
 from napari_hypseg.volumes.volume import Box, VolumeError, slabs
+from napari_hypseg.volumes.zarr_store import open_zarr
 
 __all__ = ["open_clustering", "save_clustering_job"]
 
@@ -87,17 +89,21 @@ def open_clustering(
     if not Path(path).exists():
         return None
     try:
-        group = zarr.open_group(path, mode="r")
+        group = open_zarr(path)
         values: dict[str, Any] = dict(group.attrs)
         if values["hypseg_clusters"] != FORMAT_VERSION or values["belongs"] != belongs:
             return None
         if values["kind"] == "flat":
-            points, weights = (np.asarray(group[name], np.float64) for name in _FLAT)
+            points, weights = (np.asarray(_array(group, name), np.float64) for name in _FLAT)
+            if points.shape != (len(weights), latents.dim) or weights.shape != (len(points),):
+                raise ValueError("its points don't fit the latents")
+            if not (np.isfinite(points).all() and np.isfinite(weights).all() and len(points)):
+                raise ValueError("its points are not finite")
             # Its levels are fitted when they are asked for, and come out the same.
             return FlatClustering(latents, points, weights, belongs["seed"])
         tree = MergeTree.from_dict(values)
-        stored: Any = group["leaves"]
-        if stored.shape != latents.shape:
+        stored = _array(group, "leaves")
+        if stored.shape != latents.shape or stored.dtype != np.uint8:
             raise ValueError("its leaves don't fit its points")
         leaves = np.empty(latents.shape, np.uint8)
         # Chunk by chunk: read at once, Zarr holds all of it twice more.
@@ -105,6 +111,8 @@ def open_clustering(
             leaves[box] = stored[box]
         if not _fits(leaves, tree):
             raise ValueError("its leaves don't fit its tree")
+        if values["kind"] not in ("volume", "disk"):
+            raise ValueError("it has no known kind of tree")
         return TreeClustering(values["kind"], leaves, tree)
     # The codecs of a chunk raise whatever their libraries do.
     except Exception as error:
@@ -119,7 +127,17 @@ def _fits(leaves: npt.NDArray[np.uint8], tree: MergeTree) -> bool:
     counts = np.zeros(256, np.int64)
     for box in slabs(leaves.shape):
         counts += np.bincount(leaves[box].ravel(), minlength=256)
-    return np.array_equal(counts[: tree.n_leaves], tree.counts[: tree.n_leaves])
+    expected = np.zeros(256, np.int64)
+    expected[: tree.n_leaves] = tree.counts[: tree.n_leaves]
+    return np.array_equal(counts, expected)
+
+
+def _array(group: Any, name: str) -> Any:
+    """An array of a group, which may hold no more values than fit in memory."""
+    array = group[name]
+    if array.nbytes > free_memory():
+        raise ValueError(f"its {name} take {in_words(array.nbytes)}, more than is free")
+    return array
 
 
 def _boxes(shape: tuple[int, ...]) -> list[Box]:

@@ -242,6 +242,9 @@ class Session:
             made: Any = dict(latents.array.attrs)
             if made["volume"] != self._fingerprint or self._model_of(latents) != how.model:
                 return
+            spans = [range(start, stop, made["stride"]) for start, stop in made["box"]]
+            if tuple(map(len, spans)) != latents.shape:
+                raise ValueError(f"{path}: is damaged, its points are not those of its part")
             self.latents = latents.placed(self.volume)
         if self.latents is None or clusters is None:
             return

@@ -144,6 +144,7 @@ def train_job(
             state.restore(checkpoint, fits)
         except ModelError as error:
             warnings.warn(f"{error}; the training begins anew", stacklevel=2)
+            state = TrainingState(chosen.model, config, seed, target)
     began = reported = saved = time.monotonic()
     glimpsed = -math.inf
     yield Progress("training", state.step, config.steps)
@@ -198,7 +199,7 @@ def is_trained_so(
         and model.training.get("settings") == config.to_dict()
         and model.training.get("seed") == seed
         and "stopped" not in model.training
-        and [v["fingerprint"] for v in model.training["volumes"]]
+        and [v["fingerprint"] for v in model.training.get("volumes", [])]
         == [v.fingerprint() for v in volumes]
     )
 
