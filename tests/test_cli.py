@@ -224,13 +224,3 @@ def test_mistakes_get_one_line(
     assert words in " ".join(done.stderr.split())
     if code == 1:
         assert len(done.stderr.strip().splitlines()) <= 3
-
-
-def test_benchmark_prints_its_table_and_goes_on_where_it_was(tmp_path: Path) -> None:
-    arguments = ["benchmark", "texture", "--quick", "--out", tmp_path, "--methods", "kmeans-raw"]
-    first = hypseg(*arguments).stdout
-    assert "| k-means, raw intensity | 0." in first
-    assert first == (tmp_path / "texture/quick/table.md").read_text()
-    assert hypseg(*arguments).stdout == first
-    missing = hypseg("benchmark", "fly", "--out", tmp_path, code=1)
-    assert missing.returncode == 1

@@ -16,7 +16,6 @@ import typer
 
 from napari_hypseg.cli.options import (
     AsJson,
-    BenchmarkData,
     BoxText,
     Crop,
     Dataset,
@@ -92,8 +91,7 @@ def _drive(job: Job[T]) -> T:
                 tasks[step.stage], completed=step.done, total=step.total or None, values=values
             )
 
-        # `kill` as Ctrl-C, which what a shell starts in the background ignores: so that a
-        # benchmark's processes end with it.
+        # `kill` as Ctrl-C, which what a shell starts in the background ignores.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             return finish(job, show)
@@ -425,31 +423,3 @@ def evaluate(
         f"adjusted Rand index {result.adjusted_rand_index:.3f}"
     )
     _finish(result.to_dict(), as_json, lines)
-
-
-@app.command()
-def benchmark(
-    data: Annotated[BenchmarkData, typer.Argument(help="Which data.")],
-    out: Out,
-    methods: Annotated[str, typer.Option(help="Some methods, with commas; all without.")] = "",
-    seeds: Annotated[int, typer.Option(min=1, help="Runs of each method.")] = 1,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="Few volumes and steps: that it runs, not how well.")
-    ] = False,
-    samples: Annotated[
-        Path | None, typer.Option("--data", help="Folder of the real samples.")
-    ] = None,
-) -> None:
-    """Run methods on the same data and score them, simple ones and this package's.
-
-    Writes tables and pictures. Stopped in the middle, the same command goes on where it was.
-
-    Example: hypseg benchmark toy --quick --out benchmark
-    """
-    from napari_hypseg.evaluation.benchmark import benchmark_job
-
-    chosen = [name.strip() for name in methods.split(",") if name.strip()]
-    table = _drive(
-        benchmark_job(data.value, out, methods=chosen, seeds=seeds, quick=quick, data=samples)
-    )
-    typer.echo(table.read_text(), nl=False)

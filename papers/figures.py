@@ -1,4 +1,4 @@
-"""The figures of the benchmark: one flat dictionary for each segmentation and its truth."""
+"""The figures of the papers' tables: one flat dictionary for each segmentation and its truth."""
 
 from __future__ import annotations
 
