@@ -91,7 +91,9 @@ def test_labels_nest_and_lie_where_the_box_lies(result: Path) -> None:
 
 
 def test_run_again_takes_what_is_there(toy: Path, result: Path) -> None:
-    stamps = {p: p.stat().st_mtime_ns for p in (result / "models/0001.hypseg", *result.rglob("c/*/*/*"))}
+    stamps = {
+        p: p.stat().st_mtime_ns for p in (result / "models/0001.hypseg", *result.rglob("c/*/*/*"))
+    }
     before = (result / "labels_k04.mrc").read_bytes()
     hypseg("run", toy, "--out", result, *SHORT, "-k", "4")
     assert all(p.stat().st_mtime_ns == stamp for p, stamp in stamps.items())
@@ -308,3 +310,36 @@ def test_run_again_leaves_the_classes_and_export_writes_them(toy: Path, tmp_path
     )
     done = hypseg("export", tmp_path / "r", tmp_path / "two", "--only", "spike", code=1)
     assert "spike" in done.stderr
+
+
+def test_evaluate_scores_files_of_any_type_and_tells_what_differs(tmp_path: Path) -> None:
+    mask = np.zeros((6, 8, 8), np.uint8)
+    mask[2:5, 2:6, 2:6] = 1
+    held = Volume(mask, (10.0,) * 3, (0.0,) * 3, "held")
+    moved = Volume(mask, (12.0,) * 3, (50.0, 0.0, 0.0), "moved")
+    write_labels(tmp_path / "a.mrc", mask, held)
+    write_labels(tmp_path / "b.mrc", np.roll(mask, 1, 0), moved)
+    write_image(tmp_path / "truth.mrc", mask.astype(np.float32), held)
+    files = [tmp_path / name for name in ("a.mrc", "b.mrc", "truth.mrc")]
+    with warnings.catch_warnings(action="always"):
+        done = hypseg("evaluate", *files)
+    assert "voxel size" in done.stderr
+    assert "origin" in done.stderr
+    assert [line.split()[:2] for line in done.stdout.splitlines()[-2:]] == [
+        ["0", "1.000"], ["1", "1.000"],
+    ]  # fmt: skip
+    with warnings.catch_warnings(action="ignore"):
+        scores = json.loads(hypseg("evaluate", *files, "--json").stdout)["files"]
+    assert [round(score["classes"][1]["best_dice"], 3) for score in scores] == [1, 0.667]
+    write_image(tmp_path / "image.mrc", mask / np.float32(3), held)
+    done = hypseg("evaluate", tmp_path / "image.mrc", tmp_path / "truth.mrc", code=1)
+    assert "whole numbers" in done.stderr
+
+
+def test_evaluate_scores_picks(tmp_path: Path) -> None:
+    (tmp_path / "found.csv").write_text("class,z,y,x\nribosome,1,2,3\nribosome,9,9,9\n")
+    (tmp_path / "truth.csv").write_text("class,z,y,x\nribosome,1,2,5\nTRiC,50,50,50\n")
+    done = hypseg("evaluate", tmp_path / "found.csv", tmp_path / "truth.csv", "--radius", 2)
+    rows = [line.split() for line in done.stdout.splitlines()]
+    assert ["ribosome", "0.500", "1.000", "0.667", "2", "1"] in rows
+    assert ["TRiC", "0.000", "0.000", "0.000", "0", "1"] in rows

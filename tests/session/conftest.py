@@ -7,9 +7,8 @@ import shutil
 import pytest
 
 import napari_hypseg as hs
-from napari_hypseg.volumes import Volume, read_volume, write_image
-
 from napari_hypseg.session import Session
+from napari_hypseg.volumes import Volume, read_volume, write_image
 
 PLACE = {"voxel_size": (7.5, 7.5, 8.0), "origin": (-30.0, 15.0, 60.0)}
 

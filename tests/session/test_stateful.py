@@ -151,9 +151,7 @@ class Person(RuleBasedStateMachine):
     @rule()
     def keep_all(self) -> None:
         labels, names = self.now
-        found = self.session.proposals.on_volume(
-            self.session.proposals.labels(self.session.k)
-        )
+        found = self.session.proposals.on_volume(self.session.proposals.labels(self.session.k))
         box = self.session.proposals.box
         if not ((labels[box] == 0) & (found > 0)).any():
             return

@@ -109,7 +109,7 @@ class Proposals:
 
     @cached_property
     def colours(self) -> npt.NDArray[np.float64]:
-        """sRGB of every node of the tree, 0 to 1, shape (2 n - 1, 3)."""
+        """SRGB of every node of the tree, 0 to 1, shape (2 n - 1, 3)."""
         from napari_hypseg.figures import node_colours
 
         return node_colours(self.tree)

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from napari_hypseg.evaluation.methods.base import (
+from napari_hypseg.volumes import Volume
+from papers.methods.base import (
     Budget,
     Features,
     Labels,
@@ -20,8 +21,7 @@ from napari_hypseg.evaluation.methods.base import (
     Predict,
     remember_last,
 )
-from napari_hypseg.evaluation.methods.networks import crops, dense, seeded
-from napari_hypseg.volumes import Volume
+from papers.methods.networks import crops, dense, seeded
 
 __all__ = ["METHODS", "mutual_information"]
 

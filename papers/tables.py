@@ -1,4 +1,4 @@
-"""The tables of the benchmark, made from its cells: one for people, one for programs."""
+"""The tables of the papers' tables, made from its cells: one for people, one for programs."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from napari_hypseg.evaluation.claims import CLAIMS, answer
 from napari_hypseg.volumes.atomic import replacing
+from papers.claims import CLAIMS, answer
 
 __all__ = ["read_cells", "summarise", "write_tables"]
 

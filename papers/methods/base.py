@@ -1,4 +1,4 @@
-"""What a method of the benchmark is, and k-means with the same rules for all of them."""
+"""What a method of the papers' tables is, and k-means with the same rules for all of them."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ __all__ = [
     "normalised", "remember_last", "sample",
 ]  # fmt: skip
 
-# Equal footing: every k-means of the benchmark starts as often and is fitted on as many voxels,
-# drawn from the volume that it labels.
+# Equal footing: every k-means starts as often and is fitted on as many voxels, drawn from the
+# volume that it labels.
 RESTARTS = 4
 SAMPLE = 20_000
 
@@ -53,7 +53,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class Method:
-    """A row of the benchmark.
+    """A row of the papers' tables.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Hausdorff distances against hand-made cases, brute force and scikit-image."""
+"""Hausdorff distances, boundary F1 and surface Dice against brute force and scikit-image."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.spatial.distance import cdist
 from skimage.metrics import hausdorff_distance
 
-from napari_hypseg.evaluation import hausdorff
+from napari_hypseg.evaluation import hausdorff, surface_distances
 
 masks = arrays(bool, (4, 5, 6), elements=st.booleans())
 sizes = st.tuples(*[st.floats(0.5, 20)] * 3)
@@ -99,3 +99,32 @@ def test_refuses_sets_of_two_volumes():
         hausdorff(np.ones((2, 2, 2)), np.ones((2, 2, 3)))
     with pytest.raises(ValueError, match="one volume"):
         hausdorff(np.ones((2, 2)), np.ones((2, 2)))
+
+
+@settings(deadline=None)
+@given(masks, masks, st.sampled_from([0.0, 1.0, 1.5, 2.0]))
+def test_boundary_f1_and_surface_dice_match_brute_force(a, b, tolerance):
+    ours = surface_distances(a, b)
+    if not (a.any() and b.any()):
+        assert ours.f1(tolerance) == ours.dice(tolerance) == float(a.any() == b.any())
+        return
+    points = [np.argwhere(surface_by_loop(mask)) for mask in (a, b)]
+    near = cdist(*points) <= tolerance
+    hits = [int(near.any(axis=1).sum()), int(near.any(axis=0).sum())]
+    precision, recall = hits[0] / len(points[0]), hits[1] / len(points[1])
+    both = precision + recall
+    assert ours.f1(tolerance) == pytest.approx(2 * precision * recall / both if both else 0)
+    assert ours.dice(tolerance) == pytest.approx(sum(hits) / (len(points[0]) + len(points[1])))
+
+
+def test_a_sheet_one_voxel_off_is_found_within_one_voxel():
+    sheet = np.zeros((20, 20, 20), bool)
+    sheet[10] = True
+    ours = surface_distances(np.roll(sheet, 1, 0), sheet)
+    assert [ours.f1(t) for t in (0, 1, 2)] == [0, 1, 1]
+    thick = sheet | np.roll(sheet, 2, 0) | np.roll(sheet, 1, 0)
+    # Of its three planes the first is right, the rim of the second near, the third too far.
+    precision = (400 + 76) / (400 + 76 + 400)
+    ours = surface_distances(thick, sheet)
+    assert ours.f1(2) == 1
+    assert ours.f1(1) == pytest.approx(2 * precision / (precision + 1))

@@ -1,4 +1,4 @@
-"""The data of the benchmark: volumes to train on, and volumes with questions to ask of each."""
+"""The papers' data: volumes to train on, and volumes with questions to ask of each."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from napari_hypseg.volumes import Volume, VolumeError, read_volume
 
 __all__ = ["DataName", "Question", "Sample", "test_samples", "training_volumes"]
 
-DataName = Literal["toy", "irregular", "texture", "microtubule", "fly", "glioma"]
+DataName = Literal["toy", "irregular", "texture", "glioma"]
 
 KINDS: dict[str, Literal["regular", "irregular", "texture"]] = {
     "toy": "regular", "irregular": "irregular", "texture": "texture",
@@ -57,7 +57,7 @@ class Sample:
 
 
 def training_volumes(name: DataName, *, quick: bool) -> list[Volume]:
-    """The volumes that the inductive runs learn from; none for the real samples."""
+    """The volumes that the inductive runs learn from; none for the real sample."""
     if name not in KINDS:
         return []
     seeds = toy_seeds("train")[:QUICK] if quick else toy_seeds("train")
@@ -72,12 +72,12 @@ def test_samples(name: DataName, *, quick: bool, data: Path | None) -> Iterator[
     quick : bool
         Four toy volumes instead of twenty.
     data : path or None
-        Folder of the real samples.
+        Folder of the real sample.
 
     Raises
     ------
     ValueError
-        If there are no such data, or they are real and no folder is given.
+        If there are no such data, or it is real and no folder is given.
     VolumeError
         If a file is missing or can't be read.
     """
@@ -96,33 +96,18 @@ def test_samples(name: DataName, *, quick: bool, data: Path | None) -> Iterator[
             )
         return
     if data is None:
-        raise ValueError(f"{name}: the real samples are no part of this package, give their folder")
-    if name == "microtubule":
-        folder = data / "microtubule_cryoet"
-        truth = _read(folder / "13pf_MT_derived_labels.tif").read()
-        yield _real(_read(folder / "13pf_MT.mrc"), truth.astype(np.uint8), target=1)
-    elif name == "fly":
-        for part in ("train", "test"):
-            volume = _read(data / "fly_fibsem" / f"{part}-image.h5", voxel_size=100.0)
-            bodies = _read(data / "fly_fibsem" / f"{part}-gt.lzf.h5", voxel_size=100.0).read()
-            # The truth numbers the neurons and leaves the boundary between them 0.
-            yield _real(volume, (bodies == 0).astype(np.uint8), target=1)
-    else:
-        folder = data / "glioma_mri"
-        volume = _read(folder / "TCGA-DU-7294_fla.nii.gz")
-        tumour = _read(folder / "TCGA-DU-7294_consensus.nii.gz").read() > 0
-        # Brain-extracted: all that is not brain is 0.
-        classes = np.where(tumour, 2, volume.read() != 0).astype(np.uint8)
-        yield _real(volume, classes, target=2)
-
-
-def _read(path: Path, voxel_size: float | None = None) -> Volume:
-    if not path.exists():
-        raise VolumeError(f"{path}: is not there; --data wants the folder that holds the samples")
-    return read_volume(path, voxel_size=voxel_size)
-
-
-def _real(volume: Volume, truth: npt.NDArray[np.uint8], target: int) -> Sample:
+        raise ValueError(f"{name}: the real sample is no part of this package, give its folder")
+    folder = data / "glioma_mri"
+    volume = _read(folder / "TCGA-DU-7294_fla.nii.gz")
+    tumour = _read(folder / "TCGA-DU-7294_consensus.nii.gz").read() > 0
+    # Brain-extracted: all that is not brain is 0.
+    classes = np.where(tumour, 2, volume.read() != 0).astype(np.uint8)
     # In memory: every method reads all of it, most of them several times.
     held = Volume(volume.read(), volume.voxel_size, volume.origin, volume.name)
-    return Sample(held, tuple(Question(f"k = {k}", k, truth, target) for k in REAL_KS))
+    yield Sample(held, tuple(Question(f"k = {k}", k, classes, 2) for k in REAL_KS))
+
+
+def _read(path: Path) -> Volume:
+    if not path.exists():
+        raise VolumeError(f"{path}: is not there; --data wants the folder that holds the samples")
+    return read_volume(path)

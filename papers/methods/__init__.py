@@ -1,6 +1,6 @@
-"""The methods of the benchmark, simplest first, behind one interface."""
+"""The methods of the papers' tables, simplest first, behind one interface."""
 
-from napari_hypseg.evaluation.methods import (
+from papers.methods import (
     autoencoder,
     hyperbolic,
     iic,
@@ -8,7 +8,7 @@ from napari_hypseg.evaluation.methods import (
     jule,
     texture,
 )
-from napari_hypseg.evaluation.methods.base import Budget, Labels, Method, Predict
+from papers.methods.base import Budget, Labels, Method, Predict
 
 __all__ = ["METHODS", "Budget", "Labels", "Method", "Predict"]
 

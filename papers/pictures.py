@@ -13,7 +13,7 @@ from PIL import Image
 from napari_hypseg.evaluation.overlap import match_labels
 
 if TYPE_CHECKING:
-    from napari_hypseg.evaluation.samples import Sample
+    from papers.questions import Sample
 
 __all__ = ["write_picture"]
 

@@ -1,4 +1,4 @@
-"""What the small convolutional networks of the benchmark share: patches in, dense features out."""
+"""What the small convolutional networks share: patches in, dense features out."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from napari_hypseg.evaluation.methods.base import Features, normalised
 from napari_hypseg.volumes import Volume
+from papers.methods.base import Features, normalised
 
 __all__ = ["crops", "dense", "seeded"]
 

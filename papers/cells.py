@@ -1,4 +1,4 @@
-"""The benchmark: every method on the same data, cell by cell, in a folder that can be resumed."""
+"""Every method on the papers' data, cell by cell, in a folder that can be resumed."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from typing import Any, Literal
 import numpy as np
 from joblib import Parallel, cpu_count, delayed, parallel_config
 
-from napari_hypseg.evaluation.methods import METHODS, Budget, Method, Predict
-from napari_hypseg.evaluation.pictures import write_picture
-from napari_hypseg.evaluation.samples import (
+from napari_hypseg.jobs import Job, Progress
+from napari_hypseg.volumes import Volume
+from napari_hypseg.volumes.atomic import replacing
+from papers.figures import class_scores, level_scores
+from papers.methods import METHODS, Budget, Method, Predict
+from papers.pictures import write_picture
+from papers.questions import (
     DataName,
     Sample,
     test_samples,
     training_volumes,
 )
-from napari_hypseg.evaluation.scores import class_scores, level_scores
-from napari_hypseg.evaluation.tables import write_tables
-from napari_hypseg.jobs import Job, Progress
-from napari_hypseg.volumes import Volume
-from napari_hypseg.volumes.atomic import replacing
+from papers.tables import write_tables
 
-__all__ = ["Mode", "benchmark_job"]
+__all__ = ["Mode", "papers_job"]
 
 # How a method gets to know the volume that it segments: "untrained" learns nothing from volumes.
 Mode = Literal["untrained", "inductive", "transductive"]
@@ -53,7 +53,7 @@ class Run:
         return folder / "cells" / name
 
 
-def benchmark_job(
+def papers_job(
     name: DataName,
     out: str | os.PathLike[str],
     *,
@@ -71,7 +71,7 @@ def benchmark_job(
     Parameters
     ----------
     name : str
-        Toy data ("toy", "irregular", "texture") or a real sample ("microtubule", "fly", "glioma").
+        Toy data ("toy", "irregular", "texture") or "glioma", which stands in for BraTS.
     out : path
         Folder for everything that is made.
     methods : sequence of str
@@ -82,7 +82,7 @@ def benchmark_job(
         A fifth of the steps, four volumes to train on and four to test, and no transductive runs,
         which in a full run train on every fifth toy test volume itself.
     data : path, optional
-        Folder of the real samples.
+        Folder of the real sample.
 
     Returns
     -------
@@ -92,7 +92,7 @@ def benchmark_job(
     Raises
     ------
     ValueError
-        If there are no such data or methods, or the real samples are not in ``data``.
+        If there are no such data or methods, or the real sample is not in ``data``.
     """
     unknown = [method for method in methods if method not in METHODS]
     if unknown:
@@ -119,7 +119,7 @@ def benchmark_job(
         )
     write_tables(folder, name, METHODS)
     try:
-        yield Progress("benchmark", 0, len(chains))
+        yield Progress("papers", 0, len(chains))
         for done, method in enumerate(filled, 1):
             write_tables(folder, name, METHODS)
             yield Progress(method, done, len(chains))

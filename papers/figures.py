@@ -1,4 +1,4 @@
-"""The figures of the benchmark: one flat dictionary for each segmentation and its truth."""
+"""The figures of the papers' tables: one flat dictionary for each segmentation and its truth."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_hypseg.evaluation.evaluate import evaluate
-from napari_hypseg.evaluation.hausdorff import hausdorff
 from napari_hypseg.evaluation.overlap import (
     adjusted_rand_index,
     contingency,
@@ -17,6 +16,7 @@ from napari_hypseg.evaluation.overlap import (
     match_labels,
     variation_of_information,
 )
+from napari_hypseg.evaluation.surfaces import hausdorff
 
 __all__ = ["binary_dice", "class_scores", "level_scores"]
 
@@ -49,6 +49,9 @@ def level_scores(labels: Labels, truth: Labels, *, voxel_size: Triple) -> dict[s
     foreground = [row for row in result.classes if row.truth != 0]
     objects = [row for row in foreground if row.truth != 1] or foreground
     found = [row for row in foreground if row.label is not None]
+    apart = [
+        hausdorff(labels == row.label, truth == row.truth, voxel_size=voxel_size) for row in found
+    ]
     return {
         "dice": result.mean_dice,
         "dice_foreground": result.mean_dice_foreground,
@@ -56,8 +59,8 @@ def level_scores(labels: Labels, truth: Labels, *, voxel_size: Triple) -> dict[s
         "rand": result.adjusted_rand_index,
         "voi_split": result.voi_split,
         "voi_merge": result.voi_merge,
-        "hausdorff_average": _mean([row.hausdorff_average / 10 for row in found]),
-        "hausdorff_95": _mean([row.hausdorff_95 / 10 for row in found]),
+        "hausdorff_average": _mean([each.average / 10 for each in apart]),
+        "hausdorff_95": _mean([each.percentile_95 / 10 for each in apart]),
         "unmatched": len(foreground) - len(found),
     }
 

@@ -14,7 +14,9 @@ from sklearn.feature_extraction.image import grid_to_graph
 from napari_hypseg.clustering import MergeTree
 from napari_hypseg.clustering.regions import regions_job
 from napari_hypseg.clustering.ward import Merges, merge_regions_job
-from napari_hypseg.evaluation.methods.base import (
+from napari_hypseg.jobs import finish
+from napari_hypseg.volumes import Volume
+from papers.methods.base import (
     Budget,
     Features,
     Labels,
@@ -24,8 +26,6 @@ from napari_hypseg.evaluation.methods.base import (
     normalised,
     remember_last,
 )
-from napari_hypseg.jobs import finish
-from napari_hypseg.volumes import Volume
 
 __all__ = ["METHODS", "ward"]
 

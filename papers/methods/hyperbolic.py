@@ -11,7 +11,11 @@ import torch
 
 from napari_hypseg.clustering import Clustering, cluster, hyperbolic_kmeans
 from napari_hypseg.clustering.kmeans import nearest
-from napari_hypseg.evaluation.methods.base import (
+from napari_hypseg.latents import Latents, embed
+from napari_hypseg.model import Model, Preset, get_preset
+from napari_hypseg.training.train import is_trained_so, train
+from napari_hypseg.volumes import Volume
+from papers.methods.base import (
     RESTARTS,
     Budget,
     Labels,
@@ -20,10 +24,6 @@ from napari_hypseg.evaluation.methods.base import (
     remember_last,
     sample,
 )
-from napari_hypseg.latents import Latents, embed
-from napari_hypseg.model import Model, Preset, get_preset
-from napari_hypseg.training.train import is_trained_so, train
-from napari_hypseg.volumes import Volume
 
 __all__ = ["DIMENSIONS", "METHODS"]
 

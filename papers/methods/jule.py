@@ -11,9 +11,9 @@ from sklearn.cluster import AgglomerativeClustering, KMeans
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from napari_hypseg.evaluation.methods.base import Budget, Method, Predict, cluster_features
-from napari_hypseg.evaluation.methods.networks import crops, dense, seeded
 from napari_hypseg.volumes import Volume
+from papers.methods.base import Budget, Method, Predict, cluster_features
+from papers.methods.networks import crops, dense, seeded
 
 __all__ = ["METHODS"]
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from napari_hypseg.evaluation.claims import CLAIMS, answer
-from napari_hypseg.evaluation.methods import METHODS
-from napari_hypseg.evaluation.tables import write_tables
+from papers.claims import CLAIMS, answer
+from papers.methods import METHODS
+from papers.tables import write_tables
 
 
 def cells(method, values, mode="inductive", seed=0):

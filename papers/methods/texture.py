@@ -11,7 +11,8 @@ from scipy import fft
 from scipy.ndimage import gaussian_filter
 from sklearn.decomposition import PCA
 
-from napari_hypseg.evaluation.methods.base import (
+from napari_hypseg.volumes import Volume
+from papers.methods.base import (
     Budget,
     Features,
     Method,
@@ -19,7 +20,6 @@ from napari_hypseg.evaluation.methods.base import (
     cluster_features,
     normalised,
 )
-from napari_hypseg.volumes import Volume
 
 __all__ = ["METHODS", "gabor_amplitudes"]
 

@@ -9,7 +9,7 @@ import pytest
 from scipy.spatial.distance import directed_hausdorff
 from sklearn.metrics import adjusted_rand_score, f1_score, mutual_info_score
 
-from napari_hypseg.evaluation.scores import binary_dice, class_scores, level_scores
+from papers.figures import binary_dice, class_scores, level_scores
 
 SIZE = (10.0, 10.0, 10.0)
 

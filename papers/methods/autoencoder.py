@@ -8,9 +8,9 @@ import torch
 from torch import nn
 from torch.nn.functional import mse_loss
 
-from napari_hypseg.evaluation.methods.base import Budget, Method, Predict, cluster_features
-from napari_hypseg.evaluation.methods.networks import crops, dense, seeded
 from napari_hypseg.volumes import Volume
+from papers.methods.base import Budget, Method, Predict, cluster_features
+from papers.methods.networks import crops, dense, seeded
 
 __all__ = ["METHODS"]
 

@@ -1,4 +1,4 @@
-"""Claims of the kind "this is better than that", asked of the cells of the benchmark."""
+"""Claims of the kind "this is better than that", asked of the cells of the papers' tables."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from napari_hypseg.evaluation.methods.hyperbolic import DIMENSIONS
+from papers.methods.hyperbolic import DIMENSIONS
 
 __all__ = ["CLAIMS", "Answer", "answer"]
 
