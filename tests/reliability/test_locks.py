@@ -162,9 +162,7 @@ def test_a_folder_of_two_users(tmp_path):
     work = seen_by_all(tmp_path) / "work"
     work.mkdir()
     work.chmod(0o777)
-    killed = (
-        "from pathlib import Path; import os, sys; from napari_hypseg.volumes.atomic import *\n"
-    )
+    killed = "from pathlib import Path; import os, sys; from napari_hypseg.volumes.atomic import *\n"
     killed += "os.umask(0o022)\nwith locked(Path(sys.argv[1])): os._exit(9)"
     assert subprocess.run([sys.executable, "-c", killed, work]).returncode == 9
     assert (work / ".hypseg.lock").exists()

@@ -19,15 +19,7 @@ from napari_hypseg.model.config import ModelConfig
 from napari_hypseg.model.vae import VAE
 from napari_hypseg.volumes.atomic import replacing, temporary
 
-__all__ = [
-    "Model",
-    "ModelError",
-    "build_network",
-    "load_model",
-    "load_tensors",
-    "save_model",
-    "save_tensors",
-]
+__all__ = ["Model", "ModelError", "build_network", "load_model", "load_tensors", "save_model", "save_tensors"]
 
 FORMAT_VERSION = 1
 _KEY = "napari_hypseg"

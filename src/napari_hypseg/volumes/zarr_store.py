@@ -31,31 +31,10 @@ _NUMBERS = re.compile(
 # All that turn bytes into bytes or numbers into numbers; what makes objects (pickle, json2,
 # msgpack2, vlen-*, categorize) is not among them, nor what other packages register.
 _CODECS = frozenset(
-    [
-        "adler32",
-        "astype",
-        "bitround",
-        "blosc",
-        "bz2",
-        "crc32",
-        "crc32c",
-        "delta",
-        "fixedscaleoffset",
-        "fletcher32",
-        "gzip",
-        "jenkins_lookup3",
-        "lz4",
-        "lzma",
-        "packbits",
-        "quantize",
-        "shuffle",
-        "zlib",
-        "zstd",
-    ]
+    "adler32 astype bitround blosc bz2 crc32 crc32c delta fixedscaleoffset fletcher32 gzip "
+    "jenkins_lookup3 lz4 lzma packbits quantize shuffle zlib zstd".split()
 )
-_CODECS_3 = frozenset(
-    ["blosc", "bytes", "crc32c", "endian", "gzip", "sharding_indexed", "transpose", "zstd"]
-)
+_CODECS_3 = frozenset("blosc bytes crc32c endian gzip sharding_indexed transpose zstd".split())
 _MOST_METADATA = 1 << 26
 # A chunk is unpacked in one piece, as Blosc has it; of a shard only the chunks that are asked for.
 _MOST_CHUNK = 1 << 31
