@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from napari_hypseg.clustering import Clustering, cluster, hyperbolic_kmeans
+from napari_hypseg.clustering import TreeClustering, cluster, hyperbolic_kmeans
 from napari_hypseg.clustering.kmeans import nearest
 from napari_hypseg.latents import Latents, embed
 from napari_hypseg.model import Model, Preset, get_preset
@@ -87,14 +87,14 @@ def _kmeans(preset: Preset, steps: int) -> Fit:
     return fit
 
 
-def _tree(kind: Literal["volume", "disk"]) -> Fit:
+def _tree(kind: Literal["things", "kinds"]) -> Fit:
     """What `hypseg run` does: default preset, smoothing, one of the two trees."""
 
     def fit(volumes: Sequence[Volume], budget: Budget) -> Predict:
         preset = get_preset("default")
         mapper = _latents(volumes, budget, preset, preset.training.steps)
 
-        def grow(volume: Volume) -> Clustering:
+        def grow(volume: Volume) -> TreeClustering:
             return cluster(mapper(volume), volume, tree=kind, seed=budget.seed)
 
         tree = remember_last(grow)
@@ -135,10 +135,10 @@ def _rows() -> list[Method]:
             fit=_kmeans(_faster(get_preset("cihs")), STACKED_STEPS),
         ),
         Method(
-            "hypseg", "this package: default, tree of the volume", _tree("volume"), model="default"
+            "hypseg", "this package: default, tree of things", _tree("things"), model="default"
         ),
         Method(
-            "hypseg-disk", "this package: default, tree of the disk", _tree("disk"), model="default"
+            "hypseg-disk", "this package: default, tree of kinds", _tree("kinds"), model="default"
         ),
         Method(
             "hypseg-kmeans", "this package: default, not smoothed, k-means",

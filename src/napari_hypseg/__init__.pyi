@@ -1,5 +1,3 @@
-from .clustering import Clustering as Clustering
-from .clustering import FlatClustering as FlatClustering
 from .clustering import KMeans as KMeans
 from .clustering import MergeTree as MergeTree
 from .clustering import TreeClustering as TreeClustering
