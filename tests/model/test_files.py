@@ -223,7 +223,7 @@ def test_settings_that_do_not_fit_the_weights(saved, changes, reason):
     "changes",
     [
         {"planes": 10**12}, {"hidden": 2**40}, {"latent_dim": 2**62, "planes": 2**62},
-        {"channels": [2**31, 2**31, 2**31, 2**31]}, {"input_size": 2**40}, {"patch_size": 10**9 + 1},
+        {"channels": [2**31] * 4}, {"input_size": 2**40}, {"patch_size": 10**9 + 1},
         {"patch_size": 5.0}, {"curvature": "one"}, {"curvature": float("1e300")},
         {"gyroplane": "yes"}, {"tangent_clip": [5]}, {"channels": {"a": 1}}, {"geometry": ["x"]},
     ],

@@ -19,7 +19,15 @@ from napari_hypseg.model.config import ModelConfig
 from napari_hypseg.model.vae import VAE
 from napari_hypseg.volumes.atomic import replacing, temporary
 
-__all__ = ["Model", "ModelError", "build_network", "load_model", "load_tensors", "save_model", "save_tensors"]
+__all__ = [
+    "Model",
+    "ModelError",
+    "build_network",
+    "load_model",
+    "load_tensors",
+    "save_model",
+    "save_tensors",
+]
 
 FORMAT_VERSION = 1
 _KEY = "napari_hypseg"
@@ -182,7 +190,7 @@ def load_model(path: str | os.PathLike[str]) -> Model:
         network = build_network(metadata["config"], tensors)
     except ValueError as error:
         raise ModelError(f"{path}: the weights don't fit the settings: {error}") from None
-    training = metadata.get("training")
+    training: Any = metadata.get("training")
     fault = _fault(training) if isinstance(metadata.get("preset"), str) else "preset"
     if fault:
         raise ModelError(f"{path}: the record of its training is damaged: {fault} makes no sense")

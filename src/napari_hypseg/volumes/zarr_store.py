@@ -30,11 +30,11 @@ _NUMBERS = re.compile(
 )
 # All that turn bytes into bytes or numbers into numbers; what makes objects (pickle, json2,
 # msgpack2, vlen-*, categorize) is not among them, nor what other packages register.
-_CODECS = frozenset(
-    "adler32 astype bitround blosc bz2 crc32 crc32c delta fixedscaleoffset fletcher32 gzip "
-    "jenkins_lookup3 lz4 lzma packbits quantize shuffle zlib zstd".split()
-)
-_CODECS_3 = frozenset("blosc bytes crc32c endian gzip sharding_indexed transpose zstd".split())
+_CODECS = {"adler32", "astype", "bitround", "blosc", "bz2", "crc32", "crc32c", "delta",
+           "fixedscaleoffset", "fletcher32", "gzip", "jenkins_lookup3", "lz4", "lzma", "packbits",
+           "quantize", "shuffle", "zlib", "zstd"}  # fmt: skip
+_CODECS_3 = {"blosc", "bytes", "crc32c", "endian", "gzip", "sharding_indexed", "transpose",
+             "zstd", *(f"numcodecs.{name}" for name in _CODECS)}  # fmt: skip
 _MOST_METADATA = 1 << 26
 # A chunk is unpacked in one piece, as Blosc has it; of a shard only the chunks that are asked for.
 _MOST_CHUNK = 1 << 31
@@ -70,7 +70,7 @@ def open_zarr(where: str | os.PathLike[str], mode: Literal["r", "r+"] = "r") -> 
     elif Path(where).is_dir():
         if mode != "r":
             _refuse_links(Path(where))
-        store = zarr.storage.LocalStore(where, read_only=mode == "r")
+        store = zarr.storage.LocalStore(Path(where), read_only=mode == "r")
     elif Path(where).exists():
         store = zarr.storage.ZipStore(Path(where), mode="r")
     else:
@@ -152,12 +152,11 @@ def _check_array(
 def _check_codecs_3(codecs: list[object]) -> list[object]:
     """Refuse codecs of version 3; the chunk shapes inside shards, from outer to inner."""
     shards = []
-    known = _CODECS_3 | {f"numcodecs.{name}" for name in _CODECS}
     for codec in codecs:
         # Without settings, the name alone may stand for it.
         name = codec if isinstance(codec, str) else _object(codec).get("name")
         settings = {} if isinstance(codec, str) else _configuration(codec)
-        _check_codec(codec, name, settings, known)
+        _check_codec(codec, name, settings, _CODECS_3)
         if name == "sharding_indexed":
             if len(codecs) > 1 or "sharding_indexed" in str(settings):
                 raise VolumeError("has shards inside shards or beside other codecs")
@@ -167,9 +166,7 @@ def _check_codecs_3(codecs: list[object]) -> list[object]:
     return shards
 
 
-def _check_codec(
-    codec: object, name: object, settings: Mapping[str, Any], known: frozenset[str]
-) -> None:
+def _check_codec(codec: object, name: object, settings: Mapping[str, Any], known: set[str]) -> None:
     if name not in known or not isinstance(name, str):
         said = name if isinstance(name, str) else codec
         raise VolumeError(f"is packed with {str(said)[:40]!r}, which is no codec known to be safe")
