@@ -206,7 +206,7 @@ class Session:
                 f"{self.folder}: holds the work on another volume, {name}, whose voxels are not "
                 f"those of {self.volume.name}: choose another folder"
             )
-        if (self.folder / "classes").exists():
+        if (self.folder / "classes" / "state.json").exists():
             raise PlanError(
                 f"{self.folder}: holds classes that were kept of another volume, {name}: choose "
                 "another folder, or remove this one yourself"
@@ -432,7 +432,7 @@ class Session:
                 device=how.device,
                 also=also,
                 start=how.start,
-            )  # fmt: skip
+            )
         )
 
     def use_stopped(self) -> Model:
