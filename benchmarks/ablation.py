@@ -12,8 +12,8 @@ import numpy as np
 from napari_hypseg.clustering import cluster
 from napari_hypseg.evaluation import evaluate
 from napari_hypseg.latents import embed
+from napari_hypseg.samples import make_toy
 from napari_hypseg.training import train
-from napari_hypseg.volumes import make_toy
 
 # The default's training, shortened as in `hypseg benchmark --quick`; seeds of validation cells.
 STEPS, LEARNED, SCORED = 240, range(4), range(80, 96)

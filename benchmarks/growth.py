@@ -18,7 +18,8 @@ from benchmarks.measure import Row
 from napari_hypseg.clustering import cluster
 from napari_hypseg.latents import coarse_to_fine_job
 from napari_hypseg.model import VAE, Model, get_preset, load_model
-from napari_hypseg.volumes import make_toy, read_volume
+from napari_hypseg.samples import make_toy
+from napari_hypseg.volumes import read_volume
 from napari_hypseg.volumes.volume import Volume
 from napari_hypseg.volumes.write import write_image
 

@@ -71,13 +71,8 @@ def show(name: str, seconds: np.ndarray) -> None:
 
 
 def clusters_job(kind: Kind, latents: Latents, volume: Volume, place: str) -> Job[object]:
-    """What a person waits for: the tree, or the labels of every k."""
-    if kind != "flat":
-        return (
-            yield from cluster_job(latents, volume, tree=kind, store=Path(place, "smooth.zarr"))
-        )
-    clusters = yield from cluster_job(latents, tree="flat", smoothing=0)
-    return (yield from clusters.labels_job(range(2, 31)))
+    """What a person waits for: the tree."""
+    return (yield from cluster_job(latents, volume, tree=kind, store=Path(place, "smooth.zarr")))
 
 
 def main() -> None:

@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 
 from napari_hypseg.cli import main
-from napari_hypseg.volumes import Volume, make_toy, read_volume, write_image, write_labels
+from napari_hypseg.samples import make_toy
+from napari_hypseg.volumes import Volume, read_volume, write_image, write_labels
 
 HYPSEG = [sys.executable, "-c", "from napari_hypseg.cli import main; main()"]
 SHORT = ["--steps", "3", "--box", "5:30,5:35,5:40"]
@@ -54,21 +55,21 @@ def result(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("run") / "result"
     done = hypseg("run", toy, "--out", out, *SHORT, "-k", "2:5", "--json")
     last = json.loads(done.stdout.splitlines()[-1])
-    assert last["labels"]["k"] == [2, 3, 4, 5]
+    assert last["ks"] == [2, 3, 4, 5]
     return out
 
 
 def test_run_fills_its_folder(result: Path) -> None:
     names = {p.name for p in result.iterdir()}
     assert names == {
-        "model.hypseg", "latents.zarr", "smoothed.zarr", "tree.json", "report.html",
-        "session.json", "clusters_volume.zarr",
+        "models", "latents", "proposals", "smoothed.zarr", "tree.json", "report.html",
+        "session.json",
         "leaves.mrc", *(f"labels_k{k:02d}.mrc" for k in (2, 3, 4, 5)),
     }  # fmt: skip
     run = json.loads((result / "session.json").read_text())["run"]
     assert run["command"].startswith("hypseg run ")
     assert set(run["seconds"]) == {"training", "mapping", "clustering", "writing"}
-    assert json.loads((result / "tree.json").read_text())["kind"] == "volume"
+    assert json.loads((result / "tree.json").read_text())["kind"] == "things"
 
 
 def test_labels_nest_and_lie_where_the_box_lies(result: Path) -> None:
@@ -90,7 +91,9 @@ def test_labels_nest_and_lie_where_the_box_lies(result: Path) -> None:
 
 
 def test_run_again_takes_what_is_there(toy: Path, result: Path) -> None:
-    stamps = {p: p.stat().st_mtime_ns for p in (result / "model.hypseg", *result.rglob("c/*/*/*"))}
+    stamps = {
+        p: p.stat().st_mtime_ns for p in (result / "models/0001.hypseg", *result.rglob("c/*/*/*"))
+    }
     before = (result / "labels_k04.mrc").read_bytes()
     hypseg("run", toy, "--out", result, *SHORT, "-k", "4")
     assert all(p.stat().st_mtime_ns == stamp for p, stamp in stamps.items())
@@ -103,7 +106,7 @@ def test_run_again_takes_what_is_there(toy: Path, result: Path) -> None:
 def test_segment_with_the_model_gives_the_same(toy: Path, result: Path, tmp_path: Path) -> None:
     hypseg("run", toy, "--out", result, *SHORT, "-k", "3")
     hypseg(
-        "segment", toy, "--model", result / "model.hypseg", "--out", tmp_path / "again",
+        "segment", toy, "--model", result / "models/0001.hypseg", "--out", tmp_path / "again",
         *SHORT[2:], "-k", "3", "--format", "tif",
     )  # fmt: skip
     again = read_volume(tmp_path / "again" / "labels_k03.tif")
@@ -123,6 +126,11 @@ def test_view_starts_napari_on_the_folder(result: Path, monkeypatch: pytest.Monk
     assert "pip install 'napari-hypseg[all]'" in said
     assert started == []
     monkeypatch.setattr(commands, "find_spec", lambda name: 1)
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    if sys.platform == "linux":
+        assert "no display" in hypseg("view", result, code=1).stderr
+    monkeypatch.setenv("DISPLAY", ":0")
     hypseg("view", result)
     assert started[0][1:] == ["-m", "napari", "--plugin", "napari-hypseg", str(result.absolute())]
 
@@ -226,11 +234,112 @@ def test_mistakes_get_one_line(
         assert len(done.stderr.strip().splitlines()) <= 3
 
 
-def test_benchmark_prints_its_table_and_goes_on_where_it_was(tmp_path: Path) -> None:
-    arguments = ["benchmark", "texture", "--quick", "--out", tmp_path, "--methods", "kmeans-raw"]
-    first = hypseg(*arguments).stdout
-    assert "| k-means, raw intensity | 0." in first
-    assert first == (tmp_path / "texture/quick/table.md").read_text()
-    assert hypseg(*arguments).stdout == first
-    missing = hypseg("benchmark", "fly", "--out", tmp_path, code=1)
-    assert missing.returncode == 1
+def digest(path: Path) -> bytes:
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["leaves.mrc", "labels_k02.mrc"])
+def test_the_input_survives(toy: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(toy.read_bytes())
+    for more in ([], ["--overwrite"]):
+        done = hypseg("run", tmp_path / name, "--out", tmp_path, *SHORT, "-k", "2", *more, code=1)
+        assert "is the volume itself" in " ".join(done.stderr.split())
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+    assert digest(tmp_path / name) == digest(toy)
+
+
+def test_the_work_on_another_tomogram_survives(toy: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.mrc"
+    voxels = make_toy("regular", seed=5).volume.read()
+    write_image(other, voxels, Volume(voxels, (7.5,) * 3))
+    hypseg("run", toy, "--out", tmp_path / "r", *SHORT, "-k", "2")
+    before = digest(tmp_path / "r" / "labels_k02.mrc")
+    said = hypseg("run", other, "--out", tmp_path / "r", *SHORT, "-k", "2", code=1).stderr
+    assert "holds the work on another volume, toy" in " ".join(said.split())
+    assert digest(tmp_path / "r" / "labels_k02.mrc") == before
+    hypseg("run", other, "--out", tmp_path / "r", *SHORT, "-k", "2", "--overwrite")
+    assert digest(tmp_path / "r" / "labels_k02.mrc") != before
+
+
+def test_a_home_is_a_home(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    hypseg("run", toy, "--out=~/r", *SHORT, "-k", "2")
+    assert [p.name for p in tmp_path.iterdir()] == ["home"]
+    assert (tmp_path / "home" / "r" / "report.html").exists()
+
+
+def test_a_trained_model_is_not_overwritten(toy: Path, tmp_path: Path) -> None:
+    model = tmp_path / "m.hypseg"
+    hypseg("train", toy, "--model", model, "--steps", "2")
+    before = digest(model)
+    hypseg("train", toy, "--model", model, "--steps", "2")
+    assert digest(model) == before
+    done = hypseg("train", toy, "--model", model, "--steps", "3", code=1)
+    assert "is there already" in " ".join(done.stderr.split())
+    assert digest(model) == before
+    hypseg("train", toy, "--model", model, "--steps", "3", "--overwrite")
+    assert digest(model) != before
+
+
+def test_run_again_leaves_the_classes_and_export_writes_them(toy: Path, tmp_path: Path) -> None:
+    import napari_hypseg as hs
+
+    hypseg("run", toy, "--out", tmp_path / "r", *SHORT, "-k", "4")
+    session = hs.Session.open(tmp_path / "r")
+    membrane = session.keep(session.proposals.nodes(4)[1], name="membrane")
+    session.keep(session.proposals.nodes(4)[2], name="=cmd()")
+    kept = session.classes.labels.copy()
+    hypseg("run", toy, "--out", tmp_path / "r", *SHORT, "-k", "3", "--tree", "kinds")
+    again = hs.Session.open(tmp_path / "r")
+    np.testing.assert_array_equal(again.classes.labels, kept)
+    assert [row.name for row in again.classes.table] == ["membrane", "=cmd()"]
+
+    out = tmp_path / "labels.mrc"
+    hypseg("export", tmp_path / "r", out)
+    written = read_volume(out)
+    np.testing.assert_array_equal(written.read(), kept)
+    assert (written.voxel_size, written.origin) == ((7.5,) * 3, (-30.0, 15.0, 60.0))
+    # A name never becomes a formula where the table is opened.
+    assert "\n2,'=cmd()" in (tmp_path / "labels.csv").read_text()
+    done = hypseg("export", tmp_path / "r", out, code=1)
+    assert "is there already" in " ".join(done.stderr.split())
+    hypseg("export", tmp_path / "r", tmp_path / "one", "--only", "membrane")
+    np.testing.assert_array_equal(
+        read_volume(tmp_path / "one.mrc").read(), np.where(kept == membrane, kept, 0)
+    )
+    done = hypseg("export", tmp_path / "r", tmp_path / "two", "--only", "spike", code=1)
+    assert "spike" in done.stderr
+
+
+def test_evaluate_scores_files_of_any_type_and_tells_what_differs(tmp_path: Path) -> None:
+    mask = np.zeros((6, 8, 8), np.uint8)
+    mask[2:5, 2:6, 2:6] = 1
+    held = Volume(mask, (10.0,) * 3, (0.0,) * 3, "held")
+    moved = Volume(mask, (12.0,) * 3, (50.0, 0.0, 0.0), "moved")
+    write_labels(tmp_path / "a.mrc", mask, held)
+    write_labels(tmp_path / "b.mrc", np.roll(mask, 1, 0), moved)
+    write_image(tmp_path / "truth.mrc", mask.astype(np.float32), held)
+    files = [tmp_path / name for name in ("a.mrc", "b.mrc", "truth.mrc")]
+    with warnings.catch_warnings(action="always"):
+        done = hypseg("evaluate", *files)
+    assert "voxel size" in done.stderr
+    assert "origin" in done.stderr
+    assert [line.split()[:2] for line in done.stdout.splitlines()[-2:]] == [
+        ["0", "1.000"], ["1", "1.000"],
+    ]  # fmt: skip
+    with warnings.catch_warnings(action="ignore"):
+        scores = json.loads(hypseg("evaluate", *files, "--json").stdout)["files"]
+    assert [round(score["classes"][1]["best_dice"], 3) for score in scores] == [1, 0.667]
+    write_image(tmp_path / "image.mrc", mask / np.float32(3), held)
+    done = hypseg("evaluate", tmp_path / "image.mrc", tmp_path / "truth.mrc", code=1)
+    assert "whole numbers" in done.stderr
+
+
+def test_evaluate_scores_picks(tmp_path: Path) -> None:
+    (tmp_path / "found.csv").write_text("class,z,y,x\nribosome,1,2,3\nribosome,9,9,9\n")
+    (tmp_path / "truth.csv").write_text("class,z,y,x\nribosome,1,2,5\nTRiC,50,50,50\n")
+    done = hypseg("evaluate", tmp_path / "found.csv", tmp_path / "truth.csv", "--radius", 2)
+    rows = [line.split() for line in done.stdout.splitlines()]
+    assert ["ribosome", "0.500", "1.000", "0.667", "2", "1"] in rows
+    assert ["TRiC", "0.000", "0.000", "0.000", "0", "1"] in rows

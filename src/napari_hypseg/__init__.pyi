@@ -1,5 +1,3 @@
-from .clustering import Clustering as Clustering
-from .clustering import FlatClustering as FlatClustering
 from .clustering import KMeans as KMeans
 from .clustering import MergeTree as MergeTree
 from .clustering import TreeClustering as TreeClustering
@@ -21,13 +19,15 @@ from .model import Preset as Preset
 from .model import TrainingConfig as TrainingConfig
 from .model import get_preset as get_preset
 from .model import load_model as load_model
+from .samples import Tomogram as Tomogram
+from .samples import Toy as Toy
+from .samples import make_tomogram as make_tomogram
+from .samples import make_toy as make_toy
 from .session import Session as Session
 from .training import train as train
 from .training import train_job as train_job
-from .volumes import Toy as Toy
 from .volumes import Volume as Volume
 from .volumes import VolumeError as VolumeError
-from .volumes import make_toy as make_toy
 from .volumes import read_volume as read_volume
 from .volumes import write_image as write_image
 from .volumes import write_labels as write_labels

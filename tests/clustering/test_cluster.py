@@ -12,7 +12,7 @@ import torch
 from skimage.measure import label as connected
 from sklearn.metrics import adjusted_rand_score
 
-from napari_hypseg.clustering import KMeans, MergeTree, cluster, cluster_job, hyperbolic_kmeans
+from napari_hypseg.clustering import KMeans, MergeTree, cluster, cluster_job
 from napari_hypseg.geometry import distance, exp0, frechet_means
 from napari_hypseg.jobs import Progress, finish
 from napari_hypseg.latents import open_latents
@@ -21,7 +21,7 @@ from napari_hypseg.volumes.normalize import fit_normalization
 from napari_hypseg.volumes.volume import Volume, VolumeError
 
 SHAPE = (12, 14, 20)
-KINDS = ("things", "kinds", "flat")
+KINDS = ("things", "kinds")
 
 
 def _truth():
@@ -98,22 +98,6 @@ def test_nodes_say_where_their_voxels_lie(latents_of, kind, geometry, c):
     assert float(apart.max()) < (1e-9 if (kind, geometry) == ("things", "euclidean") else 0.02)
 
 
-def test_the_papers_fit_is_k_means(latents_of):
-    latents = _points(latents_of)
-    found = cluster(latents, tree="flat", smoothing=0, seed=3)
-    points = latents.read().reshape(-1, 2)
-    fit = hyperbolic_kmeans(points, 4, seed=3)
-    # The cells of the grid stand for the voxels.
-    np.testing.assert_allclose(found.centroids(4), fit.centroids, atol=1e-3)
-    assert np.mean(found.labels(4).ravel() == fit.labels + 1) > 0.999
-    sizes = np.bincount(found.labels(4).ravel())[1:]
-    assert (np.diff(sizes) <= 0).all()
-    assert found.centroids(4) is found.centroids(4)
-    kept = json.loads(json.dumps(found.to_dict()))
-    assert kept["kind"] == "flat"
-    np.testing.assert_array_equal(kept["centroids"]["4"], found.centroids(4))
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_seed_repeats_itself(latents_of, kind):
     latents = _points(latents_of)
@@ -169,7 +153,7 @@ def test_small_and_flat_volumes(latents_of, kind, shape):
     points = exp0(torch.from_numpy(0.4 * rng.normal(size=(*shape, 2)))).numpy()
     latents = latents_of(points.astype(np.float32))
     found = cluster(latents, tree=kind, smoothing=0)
-    most = {"things": 240, "kinds": 60, "flat": 30}[kind]
+    most = {"things": 240, "kinds": 60}[kind]
     assert found.most == min(most, math.prod(shape))
     smooth = cluster(latents, tree=kind)
     assert np.unique(smooth.labels(smooth.most)).tolist() == list(range(1, smooth.most + 1))

@@ -39,7 +39,13 @@ def test_a_class_without_a_label_counts_zero(truth):
     cell = 2 * size[1] / (2 * size[1] + size[4])
     missed = result.classes[2]
     assert (missed.truth, missed.label, missed.dice) == (4, None, 0.0)
-    assert missed.hausdorff_95 == missed.hausdorff_average == math.inf
+    assert (missed.best_label, missed.best_dice) == (1, 2 * 27 / (27 + 8**3))
+    # The whole cell stands for it; no surface of the cell is near that of the small thing.
+    assert missed.hausdorff_95 == pytest.approx(
+        hausdorff(truth > 0, truth == 4, voxel_size=(10, 10, 10)).percentile_95
+    )
+    assert missed.boundary_f1 == 0
+    assert 0 < missed.boundary_f1_2 < 1
     assert result.mean_dice == pytest.approx((1 + cell + 0) / 3)
     assert result.mean_dice_foreground == pytest.approx((cell + 0) / 2)
     assert result.voi_split == 0
@@ -76,13 +82,8 @@ def test_report_is_strict_json(truth):
     result = evaluate((truth > 0).astype(np.uint8), truth)
     report = json.loads(json.dumps(result.to_dict(), allow_nan=False))
     assert report["mean_dice"] == result.mean_dice
-    assert report["classes"][2] == {
-        "truth": 4,
-        "label": None,
-        "dice": 0.0,
-        "hausdorff_average": None,
-        "hausdorff_95": None,
-    }
+    row = report["classes"][2]
+    assert (row["truth"], row["label"], row["dice"], row["best_label"]) == (4, None, 0.0, 1)
     background = evaluate(truth * 0, truth * 0).to_dict()
     assert background["mean_dice_foreground"] is None
 

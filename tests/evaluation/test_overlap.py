@@ -15,6 +15,7 @@ from sklearn.metrics.cluster import contingency_matrix
 
 from napari_hypseg.evaluation import (
     adjusted_rand_index,
+    best_labels,
     contingency,
     dice_matrix,
     match_labels,
@@ -38,18 +39,42 @@ def test_contingency_matches_sklearn(pair):
     assert np.array_equal(table.classes, np.unique(truth))
 
 
-@pytest.mark.parametrize("dtype", [bool, np.uint8, np.int16, np.uint32, np.uint64])
+@pytest.mark.parametrize(
+    "dtype", [bool, np.uint8, np.int8, np.int16, np.uint32, np.uint64, np.float16, np.float32]
+)
 def test_contingency_takes_every_whole_type(dtype):
     labels = np.array([[0, 1], [1, 1]]).astype(dtype)
     assert contingency(labels, labels.astype(np.uint8)).counts.tolist() == [[1, 0], [0, 3]]
+
+
+def test_negative_numbers_are_names_like_others():
+    table = contingency(np.array([-1, -1, 3], np.int8), np.array([0.0, 5.0, 5.0]))
+    assert table.labels.tolist() == [-1, 3]
+    assert table.classes.tolist() == [0, 5]
+    assert table.counts.tolist() == [[1, 1], [0, 1]]
+
+
+@given(small)
+def test_best_labels_match_a_loop(pair):
+    labels, truth = pair
+    found = best_labels(contingency(labels, truth))
+    assert list(found) == np.unique(truth).tolist()
+    for value, label in found.items():
+        dice = {
+            other: 2 * ((labels == other) & (truth == value)).sum()
+            / ((labels == other).sum() + (truth == value).sum())
+            for other in np.unique(labels).tolist()
+        }  # fmt: skip
+        assert dice[label] == pytest.approx(max(dice.values()), abs=1e-15)
 
 
 @pytest.mark.parametrize(
     ("labels", "truth", "message"),
     [
         (np.zeros((2, 2), int), np.zeros((2, 3), int), r"shape \(2, 2\), but the truth has \(2, 3"),
-        (np.array([0, -1]), np.array([0, 1]), "the labels must not be negative, but -1 occurs"),
-        (np.array([0, 1]), np.array([0.0, 1.0]), "the truth must be whole numbers, not float64"),
+        (np.array([0, 1]), np.array([0.0, 0.5]), "the truth must be whole numbers"),
+        (np.array([np.nan, 1]), np.array([0, 1]), "the labels must be whole numbers"),
+        (np.array([0, 1j]), np.array([0, 1]), "the labels must be whole numbers"),
         (np.zeros(0, int), np.zeros(0, int), "the labels hold no voxel"),
         (np.arange(20_000), np.arange(20_000), "20000 labels against 20000 classes"),
     ],

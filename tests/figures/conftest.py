@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_hypseg.clustering import Clustering, FlatClustering, MergeTree, TreeClustering
-from napari_hypseg.clustering.reduce import reduce_job
-from napari_hypseg.jobs import finish
+from napari_hypseg.clustering import MergeTree, TreeClustering
 from napari_hypseg.latents import Latents, open_latents
 from napari_hypseg.model import VAE, Model, ModelConfig
 from napari_hypseg.volumes import Volume
@@ -94,10 +92,7 @@ def latents() -> Latents:
     return make_latents((13, 11, 17))
 
 
-@pytest.fixture(scope="session", params=["things","kinds","flat"])
-def clustering(request: pytest.FixtureRequest, latents: Latents) -> Clustering:
-    """Each of the three kinds of clustering of the lump."""
-    if request.param == "flat":
-        points, weights = finish(reduce_job(latents))
-        return FlatClustering(latents, points, weights, seed=0)
+@pytest.fixture(scope="session", params=["things", "kinds"])
+def clustering(request: pytest.FixtureRequest, latents: Latents) -> TreeClustering:
+    """Each of the two kinds of clustering of the lump."""
     return tree_clustering(request.param, latents.shape)

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from skimage.color import deltaE_ciede2000, rgb2lab
 
-from napari_hypseg.clustering import FlatClustering, MergeTree, TreeClustering
+from napari_hypseg.clustering import MergeTree, TreeClustering
 from napari_hypseg.figures import label_colours
 from napari_hypseg.figures.colours import colour_difference
 
-from .conftest import make_latents, random_tree
+from .conftest import random_tree
 
 
 def on_disk(tree: MergeTree) -> TreeClustering:
@@ -90,15 +90,6 @@ def test_a_part_is_coloured_like_its_whole_where_there_is_room():
     first, far, near = hue(label_colours(on_disk(tree), 3))
     assert turns(near, first) < 0.25
     assert turns(near, first) < turns(far, near)
-
-
-def test_flat_clusters_are_coloured_by_direction():
-    latents = make_latents((4, 4, 4))
-    angle = 2 * np.pi * np.arange(5) / 5
-    centroids = 0.5 * np.stack([np.cos(angle), np.sin(angle)], axis=1)
-    clustering = FlatClustering(latents, centroids, np.ones(5), 0, _centroids={5: centroids})
-    found = hue(label_colours(clustering, 5))
-    assert (turns(found, np.arange(5) / 5) < 0.15).all()
 
 
 def test_no_such_number_of_colours(clustering):

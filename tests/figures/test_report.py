@@ -70,7 +70,7 @@ RUN = {
     "seconds": {"training": 12.34},
     "peak_memory_gb": 1.5,
     "mapping": {"box": None, "stride": 1, "deep": {"inside": [1, 2]}},
-    "labels": {"k": [2], "files": ["labels_k02.mrc"]},
+    "ks": [2],
 }
 
 
@@ -120,7 +120,7 @@ def test_the_page_holds_the_numbers_of_the_classes(html, clustering):
 def test_the_page_says_how_it_was_made(html):
     page = Page(html)
     for words in ("hypseg run 'a & b.mrc' --out result", "2.9", "12.34", "peak memory gb", "1.5",
-                  "deep: inside", "1, 2", "labels_k02.mrc", "lump", "13 × 11 × 17",
+                  "deep: inside", "1, 2", "labels_k02", "lump", "13 × 11 × 17",
                   "10 × 8 × 9 Å"):  # fmt: skip
         assert words in page.text
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from napari_hypseg.clustering import MergeTree, TreeClustering
-from napari_hypseg.figures.slices import labels_in, planes
+from napari_hypseg.figures.slices import planes
 from napari_hypseg.volumes import Volume, VolumeError
 
 COLOURS = {2: np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])}
@@ -46,7 +46,7 @@ def place(picture):
 def test_labels_in_a_box_are_those_of_the_whole(clustering):
     whole = clustering.labels(5)
     for box in ((slice(2, 7), slice(0, 11), slice(5, 9)), (slice(None), 4, slice(None))):
-        np.testing.assert_array_equal(labels_in(clustering, 5, box), whole[box])
+        np.testing.assert_array_equal(clustering.level(5)[box], whole[box])
 
 
 def test_planes_show_the_slices_that_they_name(clustering, lump):

@@ -299,7 +299,7 @@ def test_a_store_of_another_version_is_refused_and_replaced(kept, model, small_v
     np.testing.assert_array_equal(again.read(), full)
 
 
-@pytest.mark.parametrize("what", ["model", "volume", "stride", "box", "place", "name"])
+@pytest.mark.parametrize("what", ["model", "volume", "stride", "box"])
 def test_a_store_of_something_else_is_replaced(kept, model, small_volume, what):
     options = {}
     if what == "model":
@@ -307,18 +307,23 @@ def test_a_store_of_something_else_is_replaced(kept, model, small_volume, what):
         model = Model(VAE(model.config).eval(), "custom")
     elif what == "volume":
         small_volume = replace(small_volume, data=np.flip(small_volume.data, 0).copy())
-    elif what == "place":
-        small_volume = replace(small_volume, origin=(0.0, 0.0, 0.0))
-    elif what == "name":
-        small_volume = replace(small_volume, name="other")
     else:
         options = {"stride": 2} if what == "stride" else {"box": BOX}
     again = finish(_job(kept, model, small_volume, **options))
     assert set(_chunks(kept)) == _written(kept) - {kept / "zarr.json"}
     expected = embed(model, small_volume, device="cpu", **options)
     np.testing.assert_array_equal(again.read(), expected.read())
-    assert again.origin == expected.origin
-    assert again.name == small_volume.name
+
+
+def test_another_place_or_name_maps_nothing_anew(kept, model, small_volume):
+    before = find_latents(kept)
+    moved = replace(small_volume, name="other", origin=(1.0, 2.0, 3.0), voxel_size=(20.0,) * 3)
+    again = finish(_job(kept, model, moved))
+    assert not set(_chunks(kept)) & _written(kept)
+    for latents in (again, find_latents(kept), before.placed(moved)):
+        assert (latents.name, latents.origin) == ("other", (1.0, 2.0, 3.0))
+        assert latents.voxel_size == (20.0,) * 3
+    assert again.identity == before.identity
 
 
 def _make_file(path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import struct
 from pathlib import Path
@@ -15,7 +16,11 @@ from safetensors.torch import load_file, save_file
 from napari_hypseg.model import VAE, Model, ModelConfig, ModelError, files, load_model, save_model
 
 SMALL = ModelConfig(channels=(2, 3, 2, 4), planes=5, hidden=3)
-TRAINING = {"seed": 3, "volumes": [{"name": "täst", "mean": 0.1}], "loss": [{"total": 1e300}]}
+TRAINING = {
+    "seed": 3,
+    "volumes": [{"name": "täst", "fingerprint": "0f", "shape": [3, 4, 5], "mean": 0.1}],
+    "loss": [{"step": 20, "total": 1e299}],
+}
 
 
 def _model(config: ModelConfig = SMALL) -> Model:
@@ -212,6 +217,42 @@ def test_a_checkpoint_is_no_model(tmp_path):
 def test_settings_that_do_not_fit_the_weights(saved, changes, reason):
     _rewrite(saved, **changes)
     assert reason in _refused(saved)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"planes": 10**12}, {"hidden": 2**40}, {"latent_dim": 2**62, "planes": 2**62},
+        {"channels": [2**31] * 4}, {"input_size": 2**40}, {"patch_size": 10**9 + 1},
+        {"patch_size": 5.0}, {"curvature": "one"}, {"curvature": float("1e300")},
+        {"gyroplane": "yes"}, {"tangent_clip": [5]}, {"channels": {"a": 1}}, {"geometry": ["x"]},
+    ],
+)  # fmt: skip
+def test_settings_that_ask_for_too_much_are_refused_before_memory_is_taken(saved, changes):
+    _rewrite(saved, config={**SMALL.to_dict(), **changes})
+    assert "don't fit the settings" in _refused(saved)
+
+
+@pytest.mark.parametrize(
+    "training",
+    [None, 5, [1], "x", {"loss": 3}, {"loss": [3]}, {"loss": [{"step": "a", "total": 1}]},
+     {"volumes": {}}, {"volumes": [1]}, {"volumes": [{"name": 1, "fingerprint": "a"}]},
+     {"settings": []}, {"settings": {"steps": "all"}}, {"seed": "x"}, {"stopped": True}],
+)  # fmt: skip
+def test_records_that_make_no_sense(saved, training):
+    _rewrite(saved, training=training)
+    assert "the record of its training is damaged" in _refused(saved)
+
+
+def test_a_model_has_the_mode_that_the_umask_gives(tmp_path):
+    before = os.umask(0o027)
+    try:
+        _model().save(tmp_path / "a.hypseg")
+        os.umask(0o002)
+        _model().save(tmp_path / "b.hypseg")
+    finally:
+        os.umask(before)
+    assert [p.stat().st_mode & 0o777 for p in sorted(tmp_path.iterdir())] == [0o640, 0o664]
 
 
 def test_metadata_that_is_no_table(saved):

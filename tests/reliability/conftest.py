@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from napari_hypseg.volumes import make_toy, write_image
+from napari_hypseg.samples import make_toy
+from napari_hypseg.volumes import write_image
 
 #: How many times the usual number of faults: 1 in CI, more at night.
 SCALE = float(os.environ.get("HYPSEG_FAULTS", "1"))

@@ -224,14 +224,24 @@ def test_the_lock_of_a_dead_process_holds_nobody_up(hypseg, toy, whole, tmp_path
 def test_what_stepped_aside_comes_back(tmp_path):
     (tmp_path / "a.zarr").mkdir()
     (tmp_path / "a.zarr" / "kept").write_text("old")
-    os.replace(tmp_path / "a.zarr", tmp_path / ".a.zarr.0123abcd.old")
-    (tmp_path / ".a.zarr.0123abcd.new").mkdir()
-    (tmp_path / ".a.hypseg.x_0z9k2q.new").mkdir()
-    (tmp_path / ".a.hypseg.x_0z9k2q.new" / ".tmpAb1Cd2").write_text("half")
+    dead = killed_number()
+    os.replace(tmp_path / "a.zarr", tmp_path / f".a.zarr.hypseg-{dead}-0123abcd.old")
+    (tmp_path / f".a.zarr.hypseg-{dead}-0123abcd.new").mkdir()
+    # As a container leaves it, where every run has the same number.
+    ours = tmp_path / f".a.hypseg.hypseg-{os.getpid()}-89abcdef.new"
+    ours.mkdir()
+    (ours / ".tmpAb1Cd2").write_text("half")
     (tmp_path / ".mine.txt").write_text("mine")
     with locked(tmp_path):
         assert {p.name for p in tmp_path.iterdir()} == {"a.zarr", ".mine.txt", ".hypseg.lock"}
     assert (tmp_path / "a.zarr" / "kept").read_text() == "old"
+
+
+def killed_number() -> int:
+    """The number of a process that has ended."""
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    return ended.pid
 
 
 def test_replacing_keeps_the_old_on_failure(tmp_path):

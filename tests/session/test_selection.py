@@ -11,9 +11,9 @@ import torch
 from napari_hypseg.figures import cloud as module
 from napari_hypseg.figures.cloud import cloud_job
 from napari_hypseg.figures.density import Density
-from napari_hypseg.session.selection import Selection
 from napari_hypseg.geometry import distance
 from napari_hypseg.jobs import finish
+from napari_hypseg.session.selection import Selection
 
 from .conftest import make_latents
 

@@ -404,3 +404,8 @@ def test_devices():
     assert select_device().type in ("cpu", "cuda", "mps")
     with pytest.raises(ValueError, match="'meta' can't compute"):
         select_device("meta")
+
+
+def test_an_array_is_told_to_be_made_a_volume():
+    with pytest.raises(TypeError, match=r"needs a Volume, or several, not ndarray"):
+        train(np.zeros((20, 20, 20), np.float32), steps=1)

@@ -314,9 +314,7 @@ def test_an_empty_lasso_says_so(qtbot, disk, dock):
 
 def test_a_lasso_too_many_says_so(disk, dock, result, monkeypatch):
     disk.scene.show_whole()
-    monkeypatch.setattr(
-        "napari_hypseg.figures.partition._VALUES", result.clustering.tree.n_leaves
-    )
+    monkeypatch.setattr("napari_hypseg.figures.partition._VALUES", result.clustering.tree.n_leaves)
     outline = [(0.25, 0.2), (0.65, 0.2), (0.65, 0.65), (0.25, 0.65)]
     drag(disk, *map(disk.scene.position_of, outline), modifiers=CONTROL)
     assert disk.state.partition.own == ()

@@ -21,7 +21,8 @@ from qtpy.QtWidgets import QApplication, QMainWindow  # noqa: E402
 from napari_hypseg.figures import Tally, cloud_job, node_colours  # noqa: E402
 from napari_hypseg.jobs import Progress, finish  # noqa: E402
 from napari_hypseg.latents import open_latents  # noqa: E402
-from napari_hypseg.volumes import make_toy, read_volume  # noqa: E402
+from napari_hypseg.samples import make_toy  # noqa: E402
+from napari_hypseg.volumes import read_volume  # noqa: E402
 from napari_hypseg.widgets.layers import layer_of  # noqa: E402
 from napari_hypseg.widgets.runner import JobRunner  # noqa: E402
 from napari_hypseg.widgets.state import Result  # noqa: E402

@@ -13,8 +13,9 @@ from qtpy.QtGui import QImage  # noqa: E402
 from qtpy.QtWidgets import QApplication, QFileDialog  # noqa: E402
 
 from napari_hypseg.jobs import finish  # noqa: E402
+from napari_hypseg.samples import make_toy  # noqa: E402
 from napari_hypseg.session import Session  # noqa: E402
-from napari_hypseg.volumes import Volume, make_toy, read_volume  # noqa: E402
+from napari_hypseg.volumes import Volume, read_volume  # noqa: E402
 
 
 @pytest.fixture

@@ -13,8 +13,9 @@ from napari.layers import Image, Labels  # noqa: E402
 
 from napari_hypseg.figures import Translation  # noqa: E402
 from napari_hypseg.jobs import finish  # noqa: E402
+from napari_hypseg.samples import make_toy  # noqa: E402
 from napari_hypseg.session import Session, read_session  # noqa: E402
-from napari_hypseg.volumes import Volume, make_toy, read_volume, write_image  # noqa: E402
+from napari_hypseg.volumes import Volume, read_volume, write_image  # noqa: E402
 from napari_hypseg.widgets.files import get_reader  # noqa: E402
 
 SIZE, ORIGIN = (10.0, 8.0, 9.0), (50.0, -40.0, 30.0)

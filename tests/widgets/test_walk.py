@@ -15,7 +15,8 @@ from napari.layers import Labels  # noqa: E402
 from qtpy.QtCore import Qt, QTimer  # noqa: E402
 from qtpy.QtWidgets import QApplication, QFileDialog, QSlider, QToolButton  # noqa: E402
 
-from napari_hypseg.volumes import make_toy, read_volume, write_image  # noqa: E402
+from napari_hypseg.samples import make_toy  # noqa: E402
+from napari_hypseg.volumes import read_volume, write_image  # noqa: E402
 
 # The event loop must never stand still for longer (s): a job on the main thread would. Here other
 # programs may run beside; `benchmarks/interface.py` measures how long it really is.

@@ -2,25 +2,63 @@
 
 from __future__ import annotations
 
-import warnings
+__all__ = ["main"]
 
-import typer
-
-from napari_hypseg.cli.commands import app
-
-__all__ = ["app", "main"]
+# Errors that a person can act on, and how the libraries call too little memory.
+_MEANT = (ValueError, OSError, RuntimeError, MemoryError)
+_NO_MEMORY = ("allocate memory", "Cannot allocate", "can't start new thread", "bad_alloc",
+              "failed to map segment", "Unable to allocate", "out of memory")  # fmt: skip
 
 
 def main() -> None:
     """Run `hypseg`: errors that a person can act on become one line and exit code 1."""
+    # Imported here and later, not above: what is pressed meanwhile then ends in a line as well.
+    import signal
+    import sys
+    import warnings
+
+    stopped = False
+
+    def stop(*_: object) -> None:
+        nonlocal stopped
+        stopped = True
+        raise KeyboardInterrupt
 
     def warn(message: Warning | str, *_: object, **__: object) -> None:
-        typer.echo(f"hypseg: warning: {message}", err=True)
+        say(f"warning: {message}")
 
+    def say(words: str) -> None:
+        # File names may hold what no encoding has.
+        line = f"hypseg: {words}\n".encode(errors="backslashreplace").decode()
+        encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
+        sys.stderr.write(line.encode(encoding, "backslashreplace").decode(encoding))
+
+    # Not where a shell started it in the background: there Ctrl-C is meant for others.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, stop)
     warnings.showwarning = warn
     try:
+        from napari_hypseg.cli.commands import app
+
         app()
-    except (ValueError, OSError, RuntimeError, MemoryError) as error:
+    except KeyboardInterrupt:
+        say("stopped")
+        raise SystemExit(130) from None
+    except SystemExit as end:
+        # So typer ends what Ctrl-C stopped, without a word.
+        if end.code == 130:
+            say("stopped")
+        raise
+    except Exception as error:
+        # Libraries that are being imported make errors of their own of Ctrl-C.
+        if stopped:
+            say("stopped")
+            raise SystemExit(130) from None
         message = " ".join(str(error).split()) or type(error).__name__
-        typer.echo(f"hypseg: {message}", err=True)
+        if isinstance(error, MemoryError) or any(words in message for words in _NO_MEMORY):
+            say(f"there is too little memory ({message[:200]})")
+        elif isinstance(error, _MEANT):
+            say(message)
+        else:
+            raise
         raise SystemExit(1) from None

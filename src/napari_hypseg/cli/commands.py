@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
+import os
 import shlex
 import signal
 import subprocess
 import sys
 import warnings
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -16,7 +19,6 @@ import typer
 
 from napari_hypseg.cli.options import (
     AsJson,
-    BenchmarkData,
     BoxText,
     Crop,
     Dataset,
@@ -93,8 +95,7 @@ def _drive(job: Job[T]) -> T:
                 tasks[step.stage], completed=step.done, total=step.total or None, values=values
             )
 
-        # `kill` as Ctrl-C, which what a shell starts in the background ignores: so that a
-        # benchmark's processes end with it.
+        # `kill` as Ctrl-C, which what a shell starts in the background ignores.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             return finish(job, show)
@@ -213,6 +214,7 @@ def train(
     dataset: Dataset = None,
     level: Level = 0,
     voxel_size: VoxelSize = None,
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Train a model on one or more volumes, for use on others.
@@ -221,17 +223,23 @@ def train(
 
     Example: hypseg train tomo1.mrc tomo2.mrc --model cells.hypseg
     """
-    from napari_hypseg.training import train_job
+    from napari_hypseg.model import load_model
+    from napari_hypseg.session import check
+    from napari_hypseg.training import is_trained_so, train_job
     from napari_hypseg.volumes.atomic import locked
 
+    model = model.expanduser()
     read = [_open(path, dataset, level, voxel_size) for path in volumes]
     checkpoint = model.with_name(f".{model.name}.training")
-    job = train_job(
-        read, preset=preset, steps=steps, seed=seed, device=device, checkpoint=checkpoint
-    )
+    how: dict[str, Any] = {"preset": preset, "steps": steps, "seed": seed}
     with locked(model.parent, model.name):
-        trained = _drive(job)
-        trained.save(model)
+        trained = None
+        with suppress(ValueError):
+            trained = load_model(model)
+        if trained is None or not is_trained_so(trained, read, **how):
+            check([model], inputs=read, overwrite=overwrite)
+            trained = _drive(train_job(read, device=device, checkpoint=checkpoint, **how))
+            trained.save(model)
         checkpoint.unlink(missing_ok=True)
     summary = trained.training
     loss = summary["loss"][-1]
@@ -371,9 +379,7 @@ def _segment(
     run = session.record.run
     run.command = shlex.join(["hypseg", *sys.argv[1:]])
     session.take(_drive(session.map_job(box=box, stride=stride, device=device)))
-    session.take(
-        _drive(session.propose_job(tree=tree.value, smoothing=smoothing, seed=seed))
-    )
+    session.take(_drive(session.propose_job(tree=tree.value, smoothing=smoothing, seed=seed)))
     paths = _drive(session.write_job(ks, format=label_format.value, overwrite=overwrite))
     spent = ", ".join(f"{stage} {time:.0f} s" for stage, time in run.seconds.items())
     _finish(session.summary(), as_json, [
@@ -401,6 +407,8 @@ def view(
         raise RuntimeError(
             "napari is not installed here, or no Qt binding: pip install 'napari-hypseg[all]'"
         )
+    if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & {*os.environ}:
+        raise RuntimeError("there is no display here to open a window on")
     # In a process of its own: this one stays free of windows.
     napari = [sys.executable, "-m", "napari", "--plugin", "napari-hypseg", str(folder.absolute())]
     raise typer.Exit(subprocess.call(napari))  # noqa: S603
@@ -430,62 +438,118 @@ def export(
 
 @app.command()
 def evaluate(
-    labels: Annotated[str, typer.Argument(metavar="LABELS", help="Label volume to score.")],
-    truth: Annotated[str, typer.Argument(metavar="TRUTH", help="Label volume to score against.")],
+    labels: Annotated[
+        list[str], typer.Argument(metavar="LABELS...", help="Label volumes to score, or CSV picks.")
+    ],
+    truth: Annotated[str, typer.Argument(metavar="TRUTH", help="What to score against, the last.")],
+    radius: Annotated[
+        float, typer.Option(min=0, help="How far a pick may be off, in the unit of the picks.")
+    ] = 10.0,
     dataset: Dataset = None,
     voxel_size: VoxelSize = None,
     as_json: AsJson = False,
 ) -> None:
-    """Score labels against a truth, after the best matching of classes.
+    """Score label volumes or picks against a truth: the last file is the truth.
 
-    Example: hypseg evaluate result/labels_k04.mrc truth.mrc
+    For each class of the truth: the label that the best matching of all classes gives it, and the
+    label that fits it best, with boundary F1 within 1 and 2 voxels, surface Dice within 1 voxel and
+    Hausdorff distances. Picks are CSV files with the columns z, y, x and class.
+
+    For example
+
+      hypseg evaluate result/labels_k*.mrc truth.mrc
+
+      hypseg evaluate picks.csv true_picks.csv --radius 10
     """
+    files = [*labels, truth]
+    if all(name.lower().endswith(".csv") for name in files):
+        results, lines = _score_picks(labels, truth, radius)
+    else:
+        results, lines = _score_labels(labels, truth, dataset, voxel_size)
+    _finish(results[0] if len(results) == 1 else {"files": results}, as_json, lines)
+
+
+def _score_labels(
+    files: list[str], truth: str, dataset: str | None, voxel_size: float | None
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Scores of label volumes, as plain values and as lines to read."""
     from napari_hypseg.evaluation import evaluate as score
     from napari_hypseg.volumes import VolumeError
 
-    first = _open(labels, None, 0, voxel_size)
-    second = _open(truth, dataset, 0, voxel_size)
-    if first.shape != second.shape:
-        raise VolumeError(
-            f"{labels} has {first.shape} voxels, {truth} {second.shape}: they can't be compared"
+    wanted = _open(truth, dataset, 0, voxel_size)
+    true = wanted.read()
+    results: list[dict[str, Any]] = []
+    lines, best = [], dict[int, tuple[float, str]]()
+    for path in files:
+        found = _open(path, None, 0, voxel_size)
+        if found.shape != wanted.shape:
+            raise VolumeError(
+                f"{path} has {found.shape} voxels, {truth} {wanted.shape}: they can't be compared"
+            )
+        for what in ("voxel size", "origin"):
+            ours, theirs = (getattr(each, what.replace(" ", "_")) for each in (found, wanted))
+            pairs = zip(ours, theirs, strict=True)
+            if not all(math.isclose(a, b, rel_tol=1e-3, abs_tol=1e-3) for a, b in pairs):
+                warnings.warn(
+                    f"{path} has the {what} {ours} angstrom, {truth} {theirs}: "
+                    "they are compared voxel by voxel all the same",
+                    stacklevel=2,
+                )
+        try:
+            result = score(found.read(), true, voxel_size=wanted.voxel_size)
+        except ValueError as error:
+            raise VolumeError(f"{path} against {truth}: {error}") from None
+        results.append({"file": path, **result.to_dict()})
+        lines += [
+            path,
+            f"{'class':>7} {'matched':>8} {'Dice':>6} {'best':>6} {'Dice':>6} {'F1 1 px':>8} "
+            f"{'2 px':>6} {'surface':>8} {'Hausdorff':>10} {'95 %':>11}",
+        ]
+        for row in result.classes:
+            lines.append(
+                f"{row.truth:>7} {'-' if row.label is None else row.label:>8} {row.dice:>6.3f} "
+                f"{row.best_label:>6} {row.best_dice:>6.3f} {row.boundary_f1:>8.3f} "
+                f"{row.boundary_f1_2:>6.3f} {row.surface_dice:>8.3f} "
+                f"{row.hausdorff_average / 10:>7.2f} nm {row.hausdorff_95 / 10:>8.2f} nm"
+            )
+            best[row.truth] = max(best.get(row.truth, (-1.0, "")), (row.best_dice, path))
+        lines.append(
+            f"mean Dice {result.mean_dice:.3f} (without class 0: "
+            f"{result.mean_dice_foreground:.3f}), adjusted Rand index "
+            f"{result.adjusted_rand_index:.3f}, variation of information "
+            f"{result.voi_split:.3f} split + {result.voi_merge:.3f} merge bits"
         )
-    result = score(first.read(), second.read(), voxel_size=first.voxel_size)
-    lines = [f"{'class':>7} {'label':>7} {'Dice':>7} {'Hausdorff average':>19} {'95 %':>10}"]
-    lines += [
-        f"{row.truth:>7} {'-' if row.label is None else row.label:>7} {row.dice:>7.3f} "
-        f"{row.hausdorff_average / 10:>16.2f} nm {row.hausdorff_95 / 10:>7.2f} nm"
-        for row in result.classes
-    ]
-    lines.append(
-        f"mean Dice {result.mean_dice:.3f} (without class 0: {result.mean_dice_foreground:.3f}), "
-        f"adjusted Rand index {result.adjusted_rand_index:.3f}"
-    )
-    _finish(result.to_dict(), as_json, lines)
+    if len(files) > 1:
+        lines += ["best of all files"]
+        lines += [f"{value:>7} {dice:>6.3f} {path}" for value, (dice, path) in best.items()]
+    return results, lines
 
 
-@app.command()
-def benchmark(
-    data: Annotated[BenchmarkData, typer.Argument(help="Which data.")],
-    out: Out,
-    methods: Annotated[str, typer.Option(help="Some methods, with commas; all without.")] = "",
-    seeds: Annotated[int, typer.Option(min=1, help="Runs of each method.")] = 1,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="Few volumes and steps: that it runs, not how well.")
-    ] = False,
-    samples: Annotated[
-        Path | None, typer.Option("--data", help="Folder of the real samples.")
-    ] = None,
-) -> None:
-    """Run methods on the same data and score them, simple ones and this package's.
+def _score_picks(
+    files: list[str], truth: str, radius: float
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Scores of picks, class by class where both files name classes."""
+    from napari_hypseg.evaluation import match_centres, read_picks
 
-    Writes tables and pictures. Stopped in the middle, the same command goes on where it was.
-
-    Example: hypseg benchmark toy --quick --out benchmark
-    """
-    from napari_hypseg.evaluation.benchmark import benchmark_job
-
-    chosen = [name.strip() for name in methods.split(",") if name.strip()]
-    table = _drive(
-        benchmark_job(data.value, out, methods=chosen, seeds=seeds, quick=quick, data=samples)
-    )
-    typer.echo(table.read_text(), nl=False)
+    wanted = read_picks(truth)
+    results: list[dict[str, Any]] = []
+    lines = [f"{'class':>16} {'precision':>10} {'recall':>7} {'F1':>6} {'found':>6} {'true':>6}"]
+    for path in files:
+        found = read_picks(path)
+        # Where no class is named in both files, there is nothing to compare class by class.
+        names = {**wanted, **found} if wanted.keys() & found.keys() else {}
+        together = [
+            [place for places in each.values() for place in places] for each in (found, wanted)
+        ]
+        scores = {
+            name: match_centres(found.get(name, []), wanted.get(name, []), radius) for name in names
+        }
+        scores["all together"] = match_centres(together[0], together[1], radius)
+        results.append({"file": path, "classes": {n: s._asdict() for n, s in scores.items()}})
+        lines.append(path)
+        lines += [
+            f"{name:>16} {s.precision:>10.3f} {s.recall:>7.3f} {s.f1:>6.3f} "
+            f"{s.found:>6} {s.truth:>6}"
+            for name, s in scores.items()
+        ]
+    return results, lines

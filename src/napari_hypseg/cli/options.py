@@ -10,7 +10,6 @@ import typer
 
 __all__ = [
     "AsJson",
-    "BenchmarkData",
     "BoxText",
     "Crop",
     "Dataset",
@@ -41,17 +40,6 @@ class ToyKind(StrEnum):
     irregular = "irregular"
     texture = "texture"
     cell = "cell"
-
-
-class BenchmarkData(StrEnum):
-    """Data that `hypseg benchmark` knows."""
-
-    toy = "toy"
-    irregular = "irregular"
-    texture = "texture"
-    microtubule = "microtubule"
-    fly = "fly"
-    glioma = "glioma"
 
 
 class TreeKind(StrEnum):

@@ -1,8 +1,6 @@
 """Hyperbolic k-means, the two merge trees, and labels at any granularity."""
 
 from napari_hypseg.clustering.cluster import (
-    Clustering,
-    FlatClustering,
     Kind,
     TreeClustering,
     cluster,
@@ -13,8 +11,6 @@ from napari_hypseg.clustering.store import open_clustering, save_clustering_job
 from napari_hypseg.clustering.tree import MergeTree
 
 __all__ = [
-    "Clustering",
-    "FlatClustering",
     "KMeans",
     "Kind",
     "MergeTree",

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from napari_hypseg.clustering.ward import (
     Floats,
@@ -17,6 +16,7 @@ from napari_hypseg.clustering.ward import (
     merge_costs,
 )
 from napari_hypseg.jobs import Job, Progress
+from napari_hypseg.volumes.compiled import compiled
 
 __all__ = ["Counts", "contacts_job", "merge_borders_job"]
 
@@ -77,7 +77,7 @@ def contacts_job(slabs: Iterable[Labels], planes: int, count: int) -> Job[Counts
     return areas
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _add_faces(here: Labels, there: Labels, areas: Counts) -> None:
     """Count the faces between voxels and those that lie behind them."""
     nz, ny, nx = here.shape
@@ -165,7 +165,7 @@ def _fill(matrix: Floats, pairs: Indices, values: Floats) -> None:
     matrix[pairs[:, 0], pairs[:, 1]] = matrix[pairs[:, 1], pairs[:, 0]] = values
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _next_pair(left: Indices, worth: Floats, weights: Floats, contacts: Counts) -> Indices:
     """Which two merge next, shape (1, 2), the smaller number first."""
     n = len(left)
@@ -198,7 +198,7 @@ def _next_pair(left: Indices, worth: Floats, weights: Floats, contacts: Counts) 
     return out
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _mixtures(
     left: Indices, worth: Floats, weights: Floats, contacts: Counts, surface: Counts
 ) -> tuple[Indices, Floats]:
@@ -236,7 +236,7 @@ def _mixtures(
     return ends, own
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _holders(left: Indices, contacts: Counts, surface: Counts) -> tuple[Indices, Indices, Indices]:
     """Which region each one lies in, with more than half of its surface, and how many it holds.
 

@@ -1,12 +1,11 @@
-"""Clusters of a volume at every granularity: the two trees, and the papers' fit for each k."""
+"""Clusters of a volume at every granularity: the tree of things, and the tree of kinds."""
 
 from __future__ import annotations
 
 import math
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -16,8 +15,6 @@ import torch
 from napari_hypseg.clustering.agglomerate import Counts, contacts_job, merge_borders_job
 from napari_hypseg.clustering.kinds import ROUNDS, kinds_job
 from napari_hypseg.clustering.kmeans import (
-    Weighted,
-    bin_points,
     count_distinct,
     hyperbolic_kmeans_job,
     nearest,
@@ -35,8 +32,6 @@ from napari_hypseg.latents.store import Latents
 from napari_hypseg.volumes.volume import Box, Volume
 
 __all__ = [
-    "Clustering",
-    "FlatClustering",
     "Kind",
     "Level",
     "TreeClustering",
@@ -44,7 +39,7 @@ __all__ = [
     "cluster_job",
 ]
 
-Kind = Literal["things", "kinds", "flat"]
+Kind = Literal["things", "kinds"]
 
 # Regions that merge by what their borders are worth, ...
 _REGIONS = 500
@@ -53,8 +48,6 @@ _REGIONS = 500
 _MOST_LEAVES = 240
 # Leaves of the tree of the disk: the largest granularity that a person may ask for, doubled.
 _LEAVES = 60
-# The papers fit up to this many clusters.
-_MOST_FLAT = 30
 
 
 @dataclass(frozen=True)
@@ -126,86 +119,6 @@ class TreeClustering:
         return {"kind": self.kind, **self.tree.to_dict()}
 
 
-@dataclass(frozen=True)
-class FlatClustering:
-    """The papers' way: k-means fitted anew for each k, so that levels need not nest.
-
-    Attributes
-    ----------
-    latents : Latents
-        The points.
-    points, weights : array, shape (m, d) and (m,)
-        The points that are fitted, which stand for all.
-    seed : int
-        Seed of k-means.
-    """
-
-    latents: Latents
-    points: Points
-    weights: Points
-    seed: int
-    kind: Kind = "flat"
-    _centroids: dict[int, Points] = field(default_factory=dict)
-    _counts: dict[int, npt.NDArray[np.int64]] = field(default_factory=dict)
-
-    @property
-    def most(self) -> int:
-        """The finest granularity."""
-        return count_distinct(torch.from_numpy(self.points), _MOST_FLAT)
-
-    def centroids(self, k: int) -> Points:
-        """Frechet means of the k clusters, the largest cluster's first, shape (k, d)."""
-        return finish(self._fit_job(k))
-
-    @cached_property
-    def _binned(self) -> list[Weighted]:
-        points, weights = torch.from_numpy(self.points), torch.from_numpy(self.weights)
-        return bin_points(points, weights, _curvature(self.latents))
-
-    def _fit_job(self, k: int) -> Job[Points]:
-        if not 1 <= k <= self.most:
-            raise ValueError(f"there are 1 to {self.most} clusters, not {k}")
-        if k not in self._centroids:
-            fit = yield from hyperbolic_kmeans_job(
-                self.points, k, weights=self.weights, seed=self.seed,
-                curvature=_curvature(self.latents), binned=self._binned,
-            )  # fmt: skip
-            self._centroids[k] = fit.centroids
-        return self._centroids[k]
-
-    def counts(self, k: int) -> npt.NDArray[np.int64]:
-        """Voxels of the labels 1 to k, shape (k,)."""
-        if k not in self._counts:
-            self.labels(k)
-        return self._counts[k]
-
-    def labels(self, k: int) -> npt.NDArray[np.uint8]:
-        """Labels 1 to k of the voxels, the largest cluster first, shape (z, y, x)."""
-        return finish(self.labels_job([k]))[k]
-
-    def labels_job(self, ks: Sequence[int]) -> Job[dict[int, npt.NDArray[np.uint8]]]:
-        """`labels` of several granularities, in one pass over the points of the voxels."""
-        for k in ks:
-            yield from self._fit_job(k)
-        centroids = [self._centroids[k] for k in ks]
-        found = yield from _assign_job(self.latents, centroids, self.points)
-        levels = {}
-        for k, (labels, counts) in zip(ks, found, strict=True):
-            yield Progress("labelling voxels", 1, 1)
-            # In place: a label for each voxel and level is a lot of memory already.
-            labels += np.uint8(1)
-            levels[k], self._counts[k] = labels, counts
-        return levels
-
-    def to_dict(self) -> dict[str, Any]:
-        """The centroids fitted so far, for JSON."""
-        fitted = {str(k): self._centroids[k].tolist() for k in sorted(self._centroids)}
-        return {"kind": self.kind, "centroids": fitted}
-
-
-Clustering = TreeClustering | FlatClustering
-
-
 def cluster(
     latents: Latents,
     volume: Volume | None = None,
@@ -213,7 +126,7 @@ def cluster(
     tree: Kind = "things",
     smoothing: float = 1.0,
     seed: int = 0,
-) -> Clustering:
+) -> TreeClustering:
     """Cluster the latent points of a volume, at every granularity at once.
 
     Parameters
@@ -224,10 +137,10 @@ def cluster(
         The volume that was mapped. Its voxels' own intensities, weighed by their signal-to-noise
         ratio, are smoothed together with the points, and both trees rest on both; without it, on
         the points alone.
-    tree : {"things", "kinds", "flat"}
+    tree : {"things", "kinds"}
         The tree of things: which things contain which (regions merge that touch, or that lie
         in the same one). The tree of kinds: what kinds of thing are there (clusters merge
-        wherever they lie). Or the papers' separate fit for each number of clusters.
+        wherever they lie).
     smoothing : float
         Weight of the total-variation smoothing before clustering; 0 for none.
     seed : int
@@ -235,8 +148,7 @@ def cluster(
 
     Returns
     -------
-    TreeClustering or FlatClustering
-        Both give ``labels(k)``.
+    TreeClustering
 
     Examples
     --------
@@ -257,7 +169,7 @@ def cluster_job(
     smoothing: float = 1.0,
     seed: int = 0,
     store: str | os.PathLike[str] | None = None,
-) -> Job[Clustering]:
+) -> Job[TreeClustering]:
     """The generator twin of `cluster`.
 
     Parameters
@@ -274,10 +186,9 @@ def cluster_job(
         If there is no such tree, the smoothing is negative, or the points are another volume's.
     """
     if tree not in get_args(Kind):
-        raise ValueError(f"there is no tree {tree!r}: things, kinds or flat")
+        raise ValueError(f"there is no tree {tree!r}: things or kinds")
     intensity = None
-    # The papers' clusters don't look at them; their smoothing does.
-    if volume is not None and (smoothing or tree != "flat"):
+    if volume is not None:
         intensity = yield from intensity_job(volume, latents)
     if smoothing:
         latents = yield from smooth_job(latents, smoothing, intensity=intensity, store=store)
@@ -286,8 +197,6 @@ def cluster_job(
     if tree == "kinds" and intensity is not None:
         return (yield from _kinds_job(latents, intensity, seed))
     points, weights = yield from reduce_job(latents, seed=seed)
-    if tree == "flat":
-        return FlatClustering(latents, points, weights, seed)
     return (yield from _disk_job(latents, points, weights, seed))
 
 

@@ -8,13 +8,14 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 import torch
-from numba import njit, prange
+from numba import prange
 
 from napari_hypseg.clustering.kmeans import count_distinct, hyperbolic_kmeans_job
 from napari_hypseg.clustering.reduce import Points, sample_job
 from napari_hypseg.clustering.ward import Regions
 from napari_hypseg.jobs import Job, Progress
 from napari_hypseg.training.devices import match_numba_threads
+from napari_hypseg.volumes.compiled import compiled
 from napari_hypseg.volumes.volume import Box
 
 __all__ = ["ROUNDS", "kinds_job"]
@@ -103,7 +104,7 @@ def kinds_job(
     return labels, Regions(means, weights, pairs, np.zeros(len(used)))
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _to_tangent(channels: npt.NDArray[np.floating], dim: int, root: float, vector: Points) -> float:
     """Tangent vector at the centre, in lengths of the unit hyperboloid, and what lies beside it.
 
@@ -121,7 +122,7 @@ def _to_tangent(channels: npt.NDArray[np.floating], dim: int, root: float, vecto
     return square
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _tangents(channels: Points, dim: int, root: float) -> Points:
     vectors = np.empty(channels.shape)
     for i in range(len(channels)):
@@ -129,7 +130,7 @@ def _tangents(channels: Points, dim: int, root: float) -> Points:
     return vectors
 
 
-@njit(parallel=True, nogil=True, cache=True)
+@compiled(parallel=True)
 def _assign(channels: Channels, dim: int, root: float, centroids: Points) -> tuple[Bytes, Points]:
     """Nearest centroid of each voxel, and sums for each, block by block.
 

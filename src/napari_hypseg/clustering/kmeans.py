@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from numba import njit, prange
+from numba import prange
 from torch import Tensor
 
 from napari_hypseg.clustering.quadtree import quadtree_cells
 from napari_hypseg.geometry import distance, mobius_add
 from napari_hypseg.jobs import Job, Progress, finish
 from napari_hypseg.training.devices import match_numba_threads
+from napari_hypseg.volumes.compiled import compiled
 
 __all__ = [
     "KMeans",
@@ -98,7 +99,7 @@ def nearest(points: Tensor, centroids: Tensor, *, curvature: float | None = 1.0)
     )
 
 
-@njit(parallel=True, nogil=True, cache=True)
+@compiled(parallel=True)
 def _nearest(
     points: npt.NDArray[np.floating],
     centroids: npt.NDArray[np.float64],
@@ -282,7 +283,7 @@ def _draw_job(
     return x[torch.from_numpy(chosen)]
 
 
-@njit(parallel=True, nogil=True, cache=True)
+@compiled(parallel=True)
 def _drawn(
     weights: npt.NDArray[np.float64],
     gap: npt.NDArray[np.float64],
@@ -307,7 +308,7 @@ def _drawn(
     return chosen
 
 
-@njit(parallel=True, nogil=True, cache=True)
+@compiled(parallel=True)
 def _nearer(
     points: npt.NDArray[np.float64],
     chosen: npt.NDArray[np.int64],
@@ -383,7 +384,7 @@ def _sums(x: Tensor, w: Tensor, centroids: Tensor, curvature: float | None) -> T
     return torch.from_numpy(out.sum(1))
 
 
-@njit(parallel=True, nogil=True, cache=True)
+@compiled(parallel=True)
 def _sum_blocks(
     points: npt.NDArray[np.float64],
     weights: npt.NDArray[np.float64],

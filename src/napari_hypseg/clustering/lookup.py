@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit, prange
+from numba import prange
 
 from napari_hypseg.training.devices import match_numba_threads
+from napari_hypseg.volumes.compiled import compiled
 
 __all__ = ["Lookup"]
 
@@ -76,7 +77,7 @@ class Lookup:
         return found, counts.sum(0)
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _nearest(x: float, y: float, rows: Points, start: int, stop: int) -> int:
     own, score = 0, np.inf
     for j in range(start, stop):
@@ -86,7 +87,7 @@ def _nearest(x: float, y: float, rows: Points, start: int, stop: int) -> int:
     return own
 
 
-@njit(parallel=True, nogil=True, cache=True)
+@compiled(parallel=True)
 def _cells(
     side: int, reach: float, rows: Points, ends: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.uint8]:
@@ -120,7 +121,7 @@ def _cells(
     return found
 
 
-@njit(parallel=True, nogil=True, cache=True)
+@compiled(parallel=True)
 def _labels(
     points: npt.NDArray[np.floating],
     reach: float,

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 import torch
-from numba import njit
 from torch import Tensor
 
 from napari_hypseg.geometry import distance
+from napari_hypseg.volumes.compiled import compiled
 
 __all__ = ["quadtree_cells"]
 
@@ -83,7 +83,7 @@ def _merged(
     return np.concatenate([*found, rest])
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _sum_cells(
     points: npt.NDArray[np.float64],
     weights: npt.NDArray[np.float64],

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from napari_hypseg.jobs import Job, Progress
 from napari_hypseg.latents.store import Latents
+from napari_hypseg.volumes.compiled import compiled
 from napari_hypseg.volumes.volume import Box
 
 __all__ = ["reduce_job", "sample_job"]
@@ -117,7 +117,7 @@ class _Grid:
         return sums[:, 1:] / sums[:, :1], sums[:, 0].copy()
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _count(points: npt.NDArray[np.float32], reach: float, sums: Points) -> None:
     cells = len(sums)
     scale = cells / (2 * reach) if reach > 0 else 0.0

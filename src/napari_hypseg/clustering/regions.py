@@ -14,10 +14,10 @@ from itertools import groupby
 import numpy as np
 import numpy.typing as npt
 import torch
-from numba import njit
 
 from napari_hypseg.clustering.ward import Regions, contract_edges, merge_regions_job
 from napari_hypseg.jobs import Job, Progress
+from napari_hypseg.volumes.compiled import compiled
 from napari_hypseg.volumes.volume import Box
 
 __all__ = ["RegionLabels", "grid_edges", "regions_job"]
@@ -257,7 +257,7 @@ def _tiles(shape: tuple[int, int, int]) -> list[Box]:
     ]
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _owners(count: int, pairs: Indices, names: Indices) -> Indices:
     """For each of ``count`` first regions, which of the regions left holds it."""
     owners = np.full(count + len(pairs), -1, np.int32)

@@ -1,4 +1,4 @@
-"""A clustering in a folder: the leaves of a tree, or the points that flat levels are fitted on."""
+"""A clustering in a folder: the leaves and how they join."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ import numpy.typing as npt
 import zarr
 import zarr.codecs
 
-from napari_hypseg.clustering.cluster import Clustering, FlatClustering, TreeClustering
+from napari_hypseg.clustering.cluster import TreeClustering
 from napari_hypseg.clustering.tree import MergeTree
 from napari_hypseg.jobs import Job, Progress
 from napari_hypseg.latents.store import Latents
 from napari_hypseg.volumes.atomic import replacing
+from napari_hypseg.volumes.limits import free_memory, in_words
 from napari_hypseg.volumes.volume import Box, VolumeError, slabs
+from napari_hypseg.volumes.zarr_store import open_zarr
 
 __all__ = ["open_clustering", "save_clustering_job"]
 
@@ -26,12 +28,10 @@ FORMAT_VERSION = 1
 _CHUNK = 128
 # With a checksum, so that damage is found.
 _CODECS = (zarr.codecs.ZstdCodec(level=1), zarr.codecs.Crc32cCodec())
-# What a flat clustering is fitted on.
-_FLAT = ("points", "weights")
 
 
 def save_clustering_job(
-    path: str | os.PathLike[str], clustering: Clustering, belongs: dict[str, Any]
+    path: str | os.PathLike[str], clustering: TreeClustering, belongs: dict[str, Any]
 ) -> Job[None]:
     """Write a clustering to a folder (Zarr), which appears whole or not at all.
 
@@ -39,27 +39,22 @@ def save_clustering_job(
     ----------
     path : path
         The folder, ``.zarr`` by custom; what is there is replaced.
-    clustering : TreeClustering or FlatClustering
+    clustering : TreeClustering
         The clusters.
     belongs : dict
         What they were made of and how, as JSON values; `open_clustering` asks for the same.
     """
     with replacing(Path(path)) as fresh:
         group = zarr.open_group(fresh, mode="w", zarr_format=3)
-        if isinstance(clustering, TreeClustering):
-            leaves = clustering.leaves
-            chunks = tuple(min(_CHUNK, n) for n in leaves.shape)
-            array = group.create_array(
-                "leaves", shape=leaves.shape, dtype="uint8", chunks=chunks, compressors=_CODECS
-            )
-            boxes = _boxes(leaves.shape)
-            for done, box in enumerate(boxes):
-                yield Progress("keeping the clusters", done, len(boxes))
-                array[box] = leaves[box]
-        else:
-            yield Progress("keeping the clusters", 0, 0)
-            for name in _FLAT:
-                group.create_array(name, data=getattr(clustering, name), compressors=_CODECS)
+        leaves = clustering.leaves
+        chunks = tuple(min(_CHUNK, n) for n in leaves.shape)
+        array = group.create_array(
+            "leaves", shape=leaves.shape, dtype="uint8", chunks=chunks, compressors=_CODECS
+        )
+        boxes = _boxes(leaves.shape)
+        for done, box in enumerate(boxes):
+            yield Progress("keeping the clusters", done, len(boxes))
+            array[box] = leaves[box]
         group.attrs.update(
             {"hypseg_clusters": FORMAT_VERSION, "belongs": belongs, **clustering.to_dict()}
         )
@@ -67,7 +62,7 @@ def save_clustering_job(
 
 def open_clustering(
     path: str | os.PathLike[str], latents: Latents, belongs: dict[str, Any]
-) -> Clustering | None:
+) -> TreeClustering | None:
     """The clustering of a folder; None if there is none there, or one that belongs elsewhere.
 
     Parameters
@@ -87,17 +82,13 @@ def open_clustering(
     if not Path(path).exists():
         return None
     try:
-        group = zarr.open_group(path, mode="r")
+        group = open_zarr(path)
         values: dict[str, Any] = dict(group.attrs)
         if values["hypseg_clusters"] != FORMAT_VERSION or values["belongs"] != belongs:
             return None
-        if values["kind"] == "flat":
-            points, weights = (np.asarray(group[name], np.float64) for name in _FLAT)
-            # Its levels are fitted when they are asked for, and come out the same.
-            return FlatClustering(latents, points, weights, belongs["seed"])
         tree = MergeTree.from_dict(values)
-        stored: Any = group["leaves"]
-        if stored.shape != latents.shape:
+        stored = _array(group, "leaves")
+        if stored.shape != latents.shape or stored.dtype != np.uint8:
             raise ValueError("its leaves don't fit its points")
         leaves = np.empty(latents.shape, np.uint8)
         # Chunk by chunk: read at once, Zarr holds all of it twice more.
@@ -105,6 +96,8 @@ def open_clustering(
             leaves[box] = stored[box]
         if not _fits(leaves, tree):
             raise ValueError("its leaves don't fit its tree")
+        if values["kind"] not in ("things", "kinds"):
+            raise ValueError("it has no known kind of tree")
         return TreeClustering(values["kind"], leaves, tree)
     # The codecs of a chunk raise whatever their libraries do.
     except Exception as error:
@@ -119,7 +112,17 @@ def _fits(leaves: npt.NDArray[np.uint8], tree: MergeTree) -> bool:
     counts = np.zeros(256, np.int64)
     for box in slabs(leaves.shape):
         counts += np.bincount(leaves[box].ravel(), minlength=256)
-    return np.array_equal(counts[: tree.n_leaves], tree.counts[: tree.n_leaves])
+    expected = np.zeros(256, np.int64)
+    expected[: tree.n_leaves] = tree.counts[: tree.n_leaves]
+    return np.array_equal(counts, expected)
+
+
+def _array(group: Any, name: str) -> Any:
+    """An array of a group, which may hold no more values than fit in memory."""
+    array = group[name]
+    if array.nbytes > free_memory():
+        raise ValueError(f"its {name} take {in_words(array.nbytes)}, more than is free")
+    return array
 
 
 def _boxes(shape: tuple[int, ...]) -> list[Box]:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from napari_hypseg.jobs import Job, Progress
+from napari_hypseg.volumes.compiled import compiled
 
 __all__ = [
     "Merges",
@@ -83,7 +83,7 @@ class Merges:
 # Regions are given by their numbers below: to slice out a point takes as long as a distance.
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _time(points: Floats, region: int, curved: int) -> float:
     """Time coordinate on the hyperboloid."""
     square = 1.0
@@ -92,7 +92,7 @@ def _time(points: Floats, region: int, curved: int) -> float:
     return float(np.sqrt(square))
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _squared_curved(points: Floats, a: int, b: int, rise: float, curved: int) -> float:
     """Squared hyperbolic distance of two regions whose time coordinates are ``rise`` apart."""
     gap = 0.0
@@ -108,7 +108,7 @@ def _squared_curved(points: Floats, a: int, b: int, rise: float, curved: int) ->
     return float((2 * np.log(half + np.sqrt(1 + half * half))) ** 2)
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def merge_costs(points: Floats, weights: Floats, edges: Indices, curved: int) -> Floats:
     """What merging the two regions of each edge adds to the sum of squared distances."""
     times = np.array([_time(points, region, curved) for region in range(len(points))])
@@ -123,13 +123,13 @@ def merge_costs(points: Floats, weights: Floats, edges: Indices, curved: int) ->
     return out
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _scrambled(number: int) -> int:
     """A number below 2^31 that looks random (a multiplicative hash)."""
     return int((number * 2654435761) & 0xFFFFFFFF) ^ int((number * 40503) >> 7 & 0xFFFF)
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _pick(edges: Indices, costs: Floats, weights: Floats) -> tuple[Indices, Floats]:
     """The merges of a round, as pairs (stays, goes), and their costs.
 
@@ -166,7 +166,7 @@ def _pick(edges: Indices, costs: Floats, weights: Floats) -> tuple[Indices, Floa
     return pairs[:n], found[:n]
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def join_regions(
     points: Floats,
     weights: Floats,
@@ -273,7 +273,7 @@ def merge_regions_job(
     return Regions(points, weights, edges, heights), merges, names
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def contract_edges(edges: Indices, new: Indices, count: int) -> Indices:
     """Edges after regions were renumbered: each once, smaller index first, in ascending order.
 

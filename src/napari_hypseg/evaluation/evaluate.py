@@ -11,14 +11,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_hypseg.evaluation.hausdorff import Hausdorff, hausdorff
 from napari_hypseg.evaluation.overlap import (
     adjusted_rand_index,
+    best_labels,
     contingency,
     dice_matrix,
     match_labels,
     variation_of_information,
+    whole_numbers,
 )
+from napari_hypseg.evaluation.surfaces import SurfaceDistances, surface_distances
 
 __all__ = ["ClassScore", "Evaluation", "evaluate"]
 
@@ -35,17 +37,28 @@ class ClassScore:
     truth : int
         The class.
     label : int or None
-        The label that stands for it; None if no label was left or none overlaps it.
+        The label that the matching gives it; None if no label was left or none overlaps it.
     dice : float
-        Dice coefficient, 0 without a label.
+        Dice coefficient of that label, 0 without one.
+    best_label, best_dice : int and float
+        The label with the largest Dice, as a person would choose it, and its Dice.
+    boundary_f1, boundary_f1_2 : float
+        Boundary F1 of the best label within 1 and within 2 voxels.
+    surface_dice : float
+        Surface Dice of the best label within 1 voxel.
     hausdorff_average, hausdorff_95 : float
-        Distances between the surfaces in angstrom, as `hausdorff` defines them; infinite without
-        a label.
+        Distances between the best label's surface and the true one in angstrom, as `hausdorff`
+        defines them.
     """
 
     truth: int
     label: int | None
     dice: float
+    best_label: int
+    best_dice: float
+    boundary_f1: float
+    boundary_f1_2: float
+    surface_dice: float
     hausdorff_average: float
     hausdorff_95: float
 
@@ -95,8 +108,8 @@ def evaluate(
 
     Parameters
     ----------
-    labels, truth : ndarray of int or bool, shape (z, y, x)
-        Labels and truth; any whole numbers from 0 up, and not as many of one as of the other.
+    labels, truth : ndarray, shape (z, y, x)
+        Labels and truth; any whole numbers of any type, and not as many of one as of the other.
     voxel_size : tuple of float
         Size of a voxel along (z, y, x), in angstrom.
 
@@ -119,37 +132,47 @@ def evaluate(
     >>> evaluate(truth + 4, truth).mean_dice
     1.0
     """
+    labels, truth = whole_numbers(labels, "labels"), whole_numbers(truth, "truth")
     table = contingency(labels, truth)
     if labels.ndim != 3:
         raise ValueError(f"labels and truth need 3 axes (z, y, x), not shape {labels.shape}")
-    matches = match_labels(labels, truth)
-    dice = dice_matrix(table)
+    matches, best, dice = match_labels(labels, truth), best_labels(table), dice_matrix(table)
     row = {int(label): index for index, label in enumerate(table.labels)}
 
-    def distances(truth_class: int) -> Hausdorff:
-        if truth_class not in matches:
-            return Hausdorff(math.inf, math.inf, math.inf)
-        found = labels == matches[truth_class]
-        return hausdorff(found, truth == truth_class, voxel_size=voxel_size)
+    def distances(value: int) -> tuple[SurfaceDistances, SurfaceDistances]:
+        pair = labels == best[value], truth == value
+        voxels = surface_distances(*pair)
+        if len(set(voxel_size)) == 1:
+            size = voxel_size[0]
+            return voxels, SurfaceDistances(voxels.found * size, voxels.truth * size)
+        return voxels, surface_distances(*pair, voxel_size=voxel_size)
 
-    truth_classes = [int(value) for value in table.classes]
     # SciPy's distance transform lets go of the interpreter's lock.
     with ThreadPoolExecutor(min(MOST_THREADS, os.cpu_count() or 1)) as pool:
-        surfaces = list(pool.map(distances, truth_classes))
-    classes = tuple(
-        ClassScore(
-            truth=truth_class,
-            label=matches.get(truth_class),
-            dice=float(dice[row[matches[truth_class]], column]) if truth_class in matches else 0.0,
-            hausdorff_average=surface.average,
-            hausdorff_95=surface.percentile_95,
+        surfaces = list(pool.map(distances, table.classes.tolist()))
+    classes = []
+    for column, (value, (voxels, angstrom)) in enumerate(
+        zip(table.classes.tolist(), surfaces, strict=True)
+    ):
+        apart = angstrom.hausdorff()
+        classes.append(
+            ClassScore(
+                truth=value,
+                label=matches.get(value),
+                dice=float(dice[row[matches[value]], column]) if value in matches else 0.0,
+                best_label=best[value],
+                best_dice=float(dice[row[best[value]], column]),
+                boundary_f1=voxels.f1(1),
+                boundary_f1_2=voxels.f1(2),
+                surface_dice=voxels.dice(1),
+                hausdorff_average=apart.average,
+                hausdorff_95=apart.percentile_95,
+            )
         )
-        for column, (truth_class, surface) in enumerate(zip(truth_classes, surfaces, strict=True))
-    )
     foreground = [score.dice for score in classes if score.truth != 0]
     split, merge = variation_of_information(table)
     return Evaluation(
-        classes=classes,
+        classes=tuple(classes),
         mean_dice=float(np.mean([score.dice for score in classes])),
         mean_dice_foreground=float(np.mean(foreground)) if foreground else math.nan,
         adjusted_rand_index=adjusted_rand_index(table),

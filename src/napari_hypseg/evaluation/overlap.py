@@ -12,10 +12,12 @@ from scipy.optimize import linear_sum_assignment
 __all__ = [
     "Contingency",
     "adjusted_rand_index",
+    "best_labels",
     "contingency",
     "dice_matrix",
     "match_labels",
     "variation_of_information",
+    "whole_numbers",
 ]
 
 LOOKUP_SIZE = 1 << 16
@@ -41,19 +43,44 @@ class Contingency:
     classes: npt.NDArray[np.int64]
 
 
+def whole_numbers(values: npt.NDArray[Any], what: str) -> npt.NDArray[Any]:
+    """The values as whole numbers, whatever type a file holds them in.
+
+    Parameters
+    ----------
+    values : ndarray
+        Labels; of a floating-point type, too, as some programs write masks.
+    what : str
+        What a refusal calls them.
+
+    Raises
+    ------
+    ValueError
+        If a value is not a whole number.
+    """
+    if values.dtype.kind in "biu":
+        return values
+    if values.dtype.kind != "f" or not np.array_equal(values, np.rint(values)):
+        raise ValueError(
+            f"the {what} must be whole numbers, one for each class, but some values are not: "
+            "is this an image or a map of probabilities?"
+        )
+    return values.astype(np.int64)
+
+
 def contingency(labels: npt.NDArray[Any], truth: npt.NDArray[Any]) -> Contingency:
     """Count the voxels of each pair of label and truth class.
 
     Parameters
     ----------
-    labels, truth : ndarray of int or bool, same shape
-        Labels and truth; any whole numbers from 0 up, with gaps or without.
+    labels, truth : ndarray, same shape
+        Labels and truth; any whole numbers of any type, with gaps or without.
 
     Raises
     ------
     ValueError
-        If the shapes differ, there is no voxel, a value is negative or not a whole number, or
-        the table would have more than 134 million cells.
+        If the shapes differ, there is no voxel, a value is not a whole number, or the table would
+        have more than 134 million cells.
 
     Examples
     --------
@@ -79,14 +106,10 @@ def _compact(
     values: npt.NDArray[Any], what: str
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Number the values that occur 0, 1, ...: the flat array so renumbered, and the values."""
-    if values.dtype.kind not in "biu":
-        raise ValueError(f"the {what} must be whole numbers, not {values.dtype}")
-    if values.size == 0:
+    flat = whole_numbers(values, what).ravel()
+    if flat.size == 0:
         raise ValueError(f"the {what} hold no voxel")
-    flat = values.ravel()
-    if flat.min() < 0:
-        raise ValueError(f"the {what} must not be negative, but {flat.min()} occurs")
-    if flat.max() >= LOOKUP_SIZE:
+    if flat.min() < 0 or flat.max() >= LOOKUP_SIZE:
         present, numbers = np.unique(flat, return_inverse=True)
         return numbers, present.astype(np.int64)
     # Much faster than sorting 10 million voxels, and nearly every label image comes here.
@@ -126,6 +149,23 @@ def dice_matrix(table: Contingency) -> npt.NDArray[np.float64]:
     return dice
 
 
+def best_labels(table: Contingency) -> dict[int, int]:
+    """The label with the largest Dice for each truth class, as a person would choose it.
+
+    Unlike `match_labels`, one label may stand for several classes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> best_labels(contingency(np.array([5, 5, 5, 5]), np.array([0, 0, 0, 1])))
+    {0: 5, 1: 5}
+    """
+    rows = dice_matrix(table).argmax(axis=0)
+    return {
+        int(value): int(table.labels[row]) for value, row in zip(table.classes, rows, strict=True)
+    }
+
+
 def match_labels(labels: npt.NDArray[Any], truth: npt.NDArray[Any]) -> dict[int, int]:
     """Give each truth class at most one label so that the sum of Dice is the largest possible.
 
@@ -135,8 +175,8 @@ def match_labels(labels: npt.NDArray[Any], truth: npt.NDArray[Any]) -> dict[int,
 
     Parameters
     ----------
-    labels, truth : ndarray of int or bool, same shape
-        Labels and truth; any whole numbers from 0 up.
+    labels, truth : ndarray, same shape
+        Labels and truth; any whole numbers.
 
     Returns
     -------

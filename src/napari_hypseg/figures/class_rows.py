@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 import torch
 
-from napari_hypseg.clustering import Clustering, TreeClustering
+from napari_hypseg.clustering import TreeClustering
 from napari_hypseg.geometry import distance
 
 __all__ = ["ClassRow", "class_table", "split_from"]
@@ -35,8 +35,7 @@ class ClassRow:
         From the centroid to the centre of the ball, hyperbolic (Euclidean in R^d). Near the
         centre lies what is general or uncertain, farther out what is specific.
     split_from : int or None
-        The label that it was part of before it got one of its own; None where it was part of no
-        other (label 1, and the classes of a flat clustering).
+        The label that it was part of before it got one of its own; None of label 1.
     """
 
     label: int
@@ -49,7 +48,7 @@ class ClassRow:
 
 
 def class_table(
-    clustering: Clustering,
+    clustering: TreeClustering,
     k: int,
     voxel_size: tuple[float, float, float],
     *,
@@ -57,12 +56,9 @@ def class_table(
 ) -> list[ClassRow]:
     """The classes at one granularity, in order of their labels.
 
-    A tree knows its counts; the voxels are gone through only for a flat clustering.
-
     Parameters
     ----------
-    clustering : TreeClustering or FlatClustering
-        The clusters.
+    clustering : TreeClustering
     k : int
         Number of classes.
     voxel_size : tuple of float
@@ -85,11 +81,8 @@ def class_table(
     >>> [(row.label, row.voxels, row.fraction, row.volume_nm3) for row in rows]
     [(1, 6, 0.75, 12.0), (2, 2, 0.25, 4.0)]
     """
-    if isinstance(clustering, TreeClustering):
-        nodes = clustering.tree.nodes(k)
-        counts, centroids = clustering.tree.counts[nodes], clustering.tree.centroids[nodes]
-    else:
-        counts, centroids = clustering.counts(k), clustering.centroids(k)
+    nodes = clustering.tree.nodes(k)
+    counts, centroids = clustering.tree.counts[nodes], clustering.tree.centroids[nodes]
     points = torch.from_numpy(centroids)
     if curvature is None:
         radii = points.norm(dim=1)
@@ -111,10 +104,8 @@ def class_table(
     ]
 
 
-def split_from(clustering: Clustering, k: int) -> list[int | None]:
+def split_from(clustering: TreeClustering, k: int) -> list[int | None]:
     """For each of the labels 1 to k the label that it was split from, or None."""
-    if not isinstance(clustering, TreeClustering):
-        return [None] * k
     finest = clustering.tree.nodes(k)
     levels = [*(clustering.tree.nodes(level) for level in range(1, k)), finest]
     # One label changes its node from one level to the next: it is the one that was split.

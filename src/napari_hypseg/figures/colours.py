@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial.distance import cdist
 
-from napari_hypseg.clustering import Clustering, MergeTree, TreeClustering
+from napari_hypseg.clustering import MergeTree, TreeClustering
 
 __all__ = ["colour_difference", "distinct_colour", "label_colours", "node_colours"]
 
@@ -61,7 +61,7 @@ _CHROMA_WEIGHT = 2.0
 _PARENT_WEIGHT = 0.5
 
 
-def label_colours(clustering: Clustering, k: int) -> Array:
+def label_colours(clustering: TreeClustering, k: int) -> Array:
     """Colours of the labels 1 to k.
 
     The hue follows the direction in which the label's centroid lies, seen from the centre of the
@@ -70,13 +70,11 @@ def label_colours(clustering: Clustering, k: int) -> Array:
     for people without red or green cones; lightness and chroma vary for that. Label 1 is muted.
 
     A colour depends on the tree and on lower labels only. So all labels keep their colours when k
-    changes; of a node that is split the larger part keeps the colour with the label. A flat
-    clustering has other clusters at every k, and its colours follow their directions alone.
+    changes; of a node that is split the larger part keeps the colour with the label.
 
     Parameters
     ----------
-    clustering : TreeClustering or FlatClustering
-        The clusters.
+    clustering : TreeClustering
     k : int
         Number of labels.
 
@@ -104,12 +102,9 @@ def label_colours(clustering: Clustering, k: int) -> Array:
     >>> label_colours(TreeClustering("kinds", leaves, tree), 2).shape
     (2, 3)
     """
-    if isinstance(clustering, TreeClustering):
-        clustering.tree.nodes(k)  # says what k there are
-        firsts, parents, _ = _labels(clustering.tree, k)
-        return _choose(_directions(clustering.tree.centroids[firsts]), parents)
-    centroids = clustering.centroids(k)
-    return _choose(_directions(centroids), [None] * k)
+    clustering.tree.nodes(k)  # says what k there are
+    firsts, parents, _ = _labels(clustering.tree, k)
+    return _choose(_directions(clustering.tree.centroids[firsts]), parents)
 
 
 def node_colours(tree: MergeTree) -> Array:

@@ -11,9 +11,9 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from napari_hypseg.clustering import Clustering, MergeTree, TreeClustering
+from napari_hypseg.clustering import MergeTree, TreeClustering
 from napari_hypseg.figures.class_rows import ClassRow
-from napari_hypseg.figures.slices import labels_in, png
+from napari_hypseg.figures.slices import png
 from napari_hypseg.geometry import geodesic
 from napari_hypseg.latents import Latents
 
@@ -49,7 +49,7 @@ class Scatter:
     labels: dict[int, npt.NDArray[np.uint8]]
 
 
-def scatter(latents: Latents, clustering: Clustering, ks: list[int]) -> Scatter:
+def scatter(latents: Latents, clustering: TreeClustering, ks: list[int]) -> Scatter:
     """The latent points of a volume, or a seeded random sample of two million of them."""
     rng = np.random.default_rng(0)
     share = min(1.0, _POINTS / math.prod(latents.shape))
@@ -61,7 +61,7 @@ def scatter(latents: Latents, clustering: Clustering, ks: list[int]) -> Scatter:
         kept = rng.permutation(len(part))[: math.ceil(share * len(part))]
         points.append(scale * part[kept])
         for k in ks:
-            labels[k].append(labels_in(clustering, k, box).ravel()[kept])
+            labels[k].append(clustering.level(k)[box].ravel()[kept])
     return Scatter(
         np.concatenate(points), {k: np.concatenate(parts) for k, parts in labels.items()}
     )
@@ -85,7 +85,7 @@ def views(cloud: Scatter | None, centroids: Array, curvature: float | None) -> l
 
 
 def draw_disk(
-    clustering: Clustering,
+    clustering: TreeClustering,
     rows: list[ClassRow],
     colours: Array,
     cloud: Scatter | None,
@@ -98,8 +98,8 @@ def draw_disk(
 
     Parameters
     ----------
-    clustering : TreeClustering or FlatClustering
-        Its tree, if it has one, is drawn between the classes.
+    clustering : TreeClustering
+        Its tree is drawn between the classes.
     rows : list of ClassRow
         The classes.
     colours : array, shape (k, 3)
@@ -124,9 +124,8 @@ def draw_disk(
             f'width="{2 * _REACH}" height="{2 * _REACH}"/>'
         )
     parts += _rings(reach, curvature, zoom)
-    if isinstance(clustering, TreeClustering):
-        classes = clustering.tree.nodes(k).tolist()
-        parts += _tree(clustering.tree, classes, curvature, zoom * scale)
+    classes = clustering.tree.nodes(k).tolist()
+    parts += _tree(clustering.tree, classes, curvature, zoom * scale)
     by_size = sorted(zip(rows, colours, strict=True), key=lambda pair: -pair[0].voxels)
     for row, colour in by_size:
         x, y = (zoom * scale * v for v in row.centroid[:2])

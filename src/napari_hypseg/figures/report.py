@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_hypseg.clustering import Clustering, FlatClustering, TreeClustering
+from napari_hypseg.clustering import TreeClustering
 from napari_hypseg.figures.class_rows import ClassRow, class_table
 from napari_hypseg.figures.colours import label_colours
 from napari_hypseg.figures.curves import draw_curve
@@ -37,8 +37,6 @@ _KINDS = {
     "merged, the most alike first. Each class is a thing, or several alike in the same one.",
     "kinds": "The tree of kinds: voxels alike in their points, and in the intensities and "
     "textures beside them, were merged, wherever they lie. Each class is a kind of voxel.",
-    "flat": "Flat clusters, fitted anew for each number of classes, as in the papers: "
-    "levels need not nest, and a label may mean something else at another level.",
 }
 _TERMS = {
     "reconstruction": (
@@ -62,7 +60,7 @@ def write_report(
     path: str | os.PathLike[str],
     *,
     volume: Volume,
-    clustering: Clustering,
+    clustering: TreeClustering,
     model: Model,
     ks: Sequence[int],
     run: Mapping[str, Any],
@@ -80,7 +78,7 @@ def write_report(
         The page; an existing file is replaced in one step.
     volume : Volume
         The volume; only three slices of it are read.
-    clustering : TreeClustering or FlatClustering
+    clustering : TreeClustering
         Its clusters.
     model : Model
         The model that mapped it.
@@ -102,10 +100,8 @@ def write_report(
         If the file can't be written.
     """
     levels = _levels(ks)
-    if isinstance(clustering, FlatClustering):
-        latents = clustering.latents
     lattice = volume if latents is None else latents.as_volume()
-    if isinstance(clustering, TreeClustering) and clustering.leaves.shape != lattice.shape:
+    if clustering.leaves.shape != lattice.shape:
         raise ValueError(
             f"{volume.name}: the labels have shape {clustering.leaves.shape}, "
             f"the {'volume' if latents is None else 'latents'} {lattice.shape}"
@@ -125,12 +121,11 @@ def write_report(
         _next_steps(run, clustering),
         record(model, run),
     ]
-    nested = isinstance(clustering, TreeClustering)
     keys = {k: _table(rows, colours[k], curvature) for k, rows in tables.items()}
     page = ""
     for side in _SIDES:
         cuts = planes(volume, lattice, clustering, colours, chosen=chosen, side=side)
-        body = [_heading(volume, lattice, clustering), _slices(cuts, keys, nested), *after]
+        body = [_heading(volume, lattice, clustering), _slices(cuts, keys), *after]
         page = _page(volume.name, levels, chosen, _store(cuts), body)
         if len(page.encode()) <= _MOST_BYTES:
             break
@@ -168,7 +163,7 @@ def _page(name: str, levels: list[int], chosen: int, store: str, body: list[str]
     )
 
 
-def _heading(volume: Volume, lattice: Volume, clustering: Clustering) -> str:
+def _heading(volume: Volume, lattice: Volume, clustering: TreeClustering) -> str:
     size = " × ".join(str(n) for n in volume.shape)
     voxel = " × ".join(f"{v:.4g}" for v in volume.voxel_size)
     extent = " × ".join(
@@ -190,7 +185,7 @@ def _heading(volume: Volume, lattice: Volume, clustering: Clustering) -> str:
     )
 
 
-def _slices(cuts: list[Plane], tables: dict[int, str], nested: bool) -> str:
+def _slices(cuts: list[Plane], tables: dict[int, str]) -> str:
     first, levels = cuts[0], list(tables)
     small = min(150 / first.width, 130 / first.height)
     thumbs = "".join(
@@ -209,10 +204,9 @@ def _slices(cuts: list[Plane], tables: dict[int, str], nested: bool) -> str:
     )
     changes = _only(levels, "at {} classes")
     keys = "".join(f'<div class="level k{k}">{table}</div>' for k, table in tables.items())
-    step = "Each step splits one class in two." if nested else "Each number is a fit of its own."
     return (
         "<h2>How many classes?</h2>"
-        f"<p>{step} Pick a number: what is below follows it.</p>"
+        "<p>Each step splits one class in two. Pick a number: what is below follows it.</p>"
         f'<div class="thumbs">{thumbs}</div>'
         f"<h2>The volume and its labels {changes}</h2>"
         f'<div class="split"><div class="row">{figures}</div><div>{keys}</div></div>'
@@ -276,7 +270,7 @@ def _pane(cut: Plane, scale: float, name: str, *, over: str = "", bar: bool = Fa
 
 
 def _space(
-    clustering: Clustering,
+    clustering: TreeClustering,
     tables: dict[int, list[ClassRow]],
     colours: dict[int, npt.NDArray[np.float64]],
     cloud: Scatter | None,
@@ -307,8 +301,6 @@ def _space(
     tree = (
         "Lines are the tree: from each small ring, a class as it was before its split, "
         "to its two parts. "
-        if isinstance(clustering, TreeClustering)
-        else ""
     )
     if curvature is None:
         title = "The latent space"
@@ -329,9 +321,8 @@ def _space(
 
 
 def _table(rows: list[ClassRow], colours: npt.NDArray[np.float64], curvature: float | None) -> str:
-    nested = any(row.split_from is not None for row in rows)
     middle = "origin" if curvature is None else "centre"
-    heads = ["class", "voxels", "%", "nm³", f"distance<br>to {middle}", *["split<br>from"] * nested]
+    heads = ["class", "voxels", "%", "nm³", f"distance<br>to {middle}", "split<br>from"]
     lines = []
     for row, colour in zip(rows, colours, strict=True):
         cells = [
@@ -340,7 +331,7 @@ def _table(rows: list[ClassRow], colours: npt.NDArray[np.float64], curvature: fl
             f"{100 * row.fraction:.2f}",
             f"{row.volume_nm3:,.0f}" if row.volume_nm3 >= 100 else f"{row.volume_nm3:.3g}",
             f"{row.distance:.3f}",
-            *["" if row.split_from is None else f"{row.split_from}"] * nested,
+            "" if row.split_from is None else f"{row.split_from}",
         ]
         lines.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
     head = "".join(f"<th>{head}</th>" for head in heads)
@@ -359,7 +350,7 @@ def _course(model: Model) -> str:
     return f'<h2>Training</h2><div class="row course">{figures}</div>'
 
 
-def _next_steps(run: Mapping[str, Any], clustering: Clustering) -> str:
+def _next_steps(run: Mapping[str, Any], clustering: TreeClustering) -> str:
     ks = run.get("ks", [])
     where = f" (beside this page, <code>labels_k{ks[0]:02d}</code> and so on)" if ks else ""
     other = "kinds" if clustering.kind == "things" else "things"

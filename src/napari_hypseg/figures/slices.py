@@ -9,14 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from PIL import Image
 
-from napari_hypseg.clustering import Clustering, TreeClustering
-from napari_hypseg.clustering.kmeans import nearest
+from napari_hypseg.clustering import TreeClustering
 from napari_hypseg.volumes.volume import Box, Volume, VolumeError
 
-__all__ = ["Picture", "Plane", "labels_in", "planes", "png"]
+__all__ = ["Picture", "Plane", "planes", "png"]
 
 # Grey values shown, in percent of the slices' voxels: all but stray dark and bright ones.
 _WINDOW = (0.5, 99.5)
@@ -75,24 +73,10 @@ class Plane:
     labels: dict[int, Picture]
 
 
-def labels_in(
-    clustering: Clustering, k: int, box: tuple[slice | int, ...]
-) -> npt.NDArray[np.uint8]:
-    """Labels 1 to k of a box or a slice, without those of all other voxels."""
-    if isinstance(clustering, TreeClustering):
-        return clustering.level(k)[box]
-    latents = clustering.latents
-    points = torch.from_numpy(latents.read(box))  # type: ignore[arg-type]
-    curvature = latents.curvature if latents.geometry == "hyperbolic" else None
-    targets = torch.from_numpy(clustering.centroids(k))
-    found = nearest(points.reshape(-1, latents.dim), targets, curvature=curvature)
-    return (found + 1).to(torch.uint8).view(points.shape[:-1]).numpy()
-
-
 def planes(
     volume: Volume,
     lattice: Volume,
-    clustering: Clustering,
+    clustering: TreeClustering,
     colours: dict[int, npt.NDArray[np.float64]],
     *,
     chosen: int,
@@ -107,7 +91,7 @@ def planes(
     lattice : Volume
         Where the labels lie (its voxels are not read): coarser than the volume, with a stride, or
         only a part of it.
-    clustering : TreeClustering or FlatClustering
+    clustering : TreeClustering
         The labels.
     colours : dict of int to array, shape (k, 3)
         The granularities to show, and the colours of their labels.
@@ -148,7 +132,7 @@ def planes(
     for (name, axis, index, there), image in zip(cuts, pictures, strict=True):
         here = tuple(index if a == axis else slice(None) for a in range(3))
         shown = {
-            k: _picture(_painted(labels_in(clustering, k, here), table, side),
+            k: _picture(_painted(clustering.level(k)[here], table, side),
                         _place(lattice, whole, low, axis))
             for k, table in colours.items()
         }  # fmt: skip

@@ -16,6 +16,7 @@ import zarr.codecs
 
 from napari_hypseg.volumes.atomic import remove
 from napari_hypseg.volumes.volume import Volume, VolumeError
+from napari_hypseg.volumes.zarr_store import open_zarr
 
 __all__ = ["Latents", "find_latents", "open_latents"]
 
@@ -177,24 +178,28 @@ def open_latents(
     """
     attributes = {"hypseg_latents": FORMAT_VERSION, **attributes}
     array = None
-    if path is not None and Path(path).exists():
+    if path is not None and os.path.lexists(path):
         path = Path(path)
         try:
-            found = zarr.open_array(path, mode="r+")
-        except (ValueError, KeyError, TypeError, OSError):
+            found = open_zarr(path, "r+")
+        except (VolumeError, OSError):
             found = None
         if found is None or "hypseg_latents" not in found.attrs:
             # A folder that zarr can't open may be ours, killed while it was being made.
             if not path.is_dir() or any(p.suffix != ".partial" for p in path.iterdir()):
                 raise VolumeError(f"{path}: something else than a store of latents is in the way")
-        elif found.shape == shape and _identity(dict(found.attrs)) == _identity(attributes):
+        elif (
+            isinstance(found, zarr.Array)
+            and found.shape == shape
+            and _identity(dict(found.attrs)) == _identity(attributes)
+        ):
             array = found
             if dict(found.attrs) != attributes:
                 array = found.update_attributes(attributes)
             for left in path.rglob("*.partial"):
                 left.unlink()
         if array is None:
-            remove(Path(path))
+            remove(path)
     if array is None:
         array = zarr.create_array(
             zarr.storage.MemoryStore() if path is None else path,
@@ -217,14 +222,15 @@ def find_latents(path: str | os.PathLike[str]) -> Latents:
         If it is no store of latents, one of another version, or a damaged one.
     """
     try:
-        array = zarr.open_array(path, mode="r+")
+        array = open_zarr(path, "r+")
         attributes = dict(array.attrs)
-        if attributes["hypseg_latents"] != FORMAT_VERSION or array.ndim != 4:
+        if attributes["hypseg_latents"] != FORMAT_VERSION or not isinstance(array, zarr.Array):
             raise ValueError
         return _latents(array, attributes)
-    except (ValueError, KeyError, TypeError, OSError):
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        why = f" ({error})" if isinstance(error, VolumeError) else ""
         raise VolumeError(
-            f"{path}: is no store of latent points of this version, or damaged"
+            f"{path}: is no store of latent points of this version, or damaged{why}"
         ) from None
 
 
@@ -233,12 +239,27 @@ def _identity(attributes: dict[str, Any]) -> dict[str, Any]:
 
 
 def _latents(array: zarr.Array[Any], attributes: dict[str, Any]) -> Latents:
-    return Latents(
-        array,
-        tuple(attributes["voxel_size"]),
-        tuple(attributes["origin"]),
-        attributes["name"],
-        attributes["geometry"],
-        attributes["curvature"],
-        attributes.get("beside", 0),
-    )
+    """Latents of a store.
+
+    Raises
+    ------
+    ValueError, TypeError, KeyError
+        If an attribute makes no sense.
+    """
+    z, y, x = (float(size) for size in attributes["voxel_size"])
+    place = tuple(float(c) for c in attributes["origin"])
+    name, geometry = attributes["name"], attributes["geometry"]
+    curvature, beside = float(attributes["curvature"]), attributes.get("beside", 0)
+    if (
+        array.ndim != 4
+        or array.dtype != np.float32
+        or len(place) != 3
+        or not all(math.isfinite(c) for c in place)
+        or not all(0 < n < math.inf for n in (z, y, x, curvature))
+        or not isinstance(name, str)
+        or geometry not in ("hyperbolic", "euclidean")
+        or type(beside) is not int
+        or not 0 <= beside < array.shape[3]
+    ):
+        raise ValueError("its attributes make no sense")
+    return Latents(array, (z, y, x), place, name, geometry, curvature, beside)

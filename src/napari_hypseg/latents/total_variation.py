@@ -8,9 +8,10 @@ from collections.abc import Generator
 import numba
 import numpy as np
 import numpy.typing as npt
-from numba import njit, prange
+from numba import prange
 
 from napari_hypseg.training.devices import match_numba_threads
+from napari_hypseg.volumes.compiled import compiled
 
 __all__ = ["denoise"]
 
@@ -79,7 +80,7 @@ def denoise(field: Floats, weight: float, rounds: int) -> Generator[float, None,
     return np.moveaxis(smooth, 2, 3)
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _primal(
     field: Floats,
     dual: Floats,
@@ -115,7 +116,7 @@ def _primal(
             out[y, c, x] = field[z, y, c, x] + weight * (out[y, c, x] - p)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _dual(
     here: Floats,
     above: Floats,
@@ -161,7 +162,7 @@ def _dual(
                 before[z, y, axis, c, x] *= square[x]
 
 
-@njit(parallel=True, nogil=True, cache=True)
+@compiled(parallel=True)
 def _first_planes(
     field: Floats,
     dual: Floats,
@@ -177,7 +178,7 @@ def _first_planes(
             _primal(field, dual, before, weight, share, slab * deep, y, out[slab])
 
 
-@njit(parallel=True, nogil=True, cache=True)
+@compiled(parallel=True)
 def _sweep(
     field: Floats,
     dual: Floats,

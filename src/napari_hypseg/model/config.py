@@ -79,8 +79,40 @@ class ModelConfig:
         """Inverse of `to_dict`; an unknown field is an error, since it would change the model."""
         unknown = set(values) - {f.name for f in fields(cls)}
         if unknown:
-            raise ValueError(f"unknown model settings: {', '.join(sorted(unknown))}")
+            raise ValueError(f"unknown model settings: {', '.join(sorted(map(str, unknown)))}")
+        if "channels" not in values:
+            raise ValueError("there are no channels among them")
+        for f in fields(cls):
+            if f.name in values and not _makes_sense(f.name, values[f.name], f.default):
+                raise ValueError(f"{f.name} can't be {str(values[f.name])[:40]}")
         return cls(**{**values, "channels": tuple(values["channels"])})
+
+
+# Of sizes that no weight has to fit.
+_LARGEST = 255
+
+
+def _makes_sense(name: str, value: object, default: object) -> bool:
+    """Whether a value from a file is of the type of a model setting, and in its range."""
+    if name == "channels":
+        return (
+            isinstance(value, list | tuple)
+            and len(value) == 4
+            and all(type(n) is int and n > 0 for n in value)
+        )
+    if name in ("geometry", "encoder"):
+        return value in _CHOICES[name]
+    if name == "tangent_clip" and value is None:
+        return True
+    if isinstance(default, float):
+        return type(value) in (int, float) and 1e-6 < value < 1e6  # type: ignore[operator]
+    if type(value) is not type(default):
+        return False
+    most = _LARGEST if name in ("patch_size", "input_size", "grid") else 1 << 31
+    return not isinstance(value, int) or isinstance(value, bool) or 0 <= value <= most
+
+
+_CHOICES = {"geometry": ("hyperbolic", "euclidean"), "encoder": ("strided", "stacked")}
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -18,9 +17,17 @@ from torch import Tensor
 
 from napari_hypseg.model.config import ModelConfig
 from napari_hypseg.model.vae import VAE
-from napari_hypseg.volumes.atomic import replacing
+from napari_hypseg.volumes.atomic import replacing, temporary
 
-__all__ = ["Model", "ModelError", "load_model", "load_tensors", "save_model", "save_tensors"]
+__all__ = [
+    "Model",
+    "ModelError",
+    "build_network",
+    "load_model",
+    "load_tensors",
+    "save_model",
+    "save_tensors",
+]
 
 FORMAT_VERSION = 1
 _KEY = "napari_hypseg"
@@ -81,11 +88,15 @@ def save_tensors(
         with (
             replacing(path) as fresh,
             # What save_file writes has a name of its own: killed in the middle it would be left.
-            TemporaryDirectory(prefix=f".{path.name}.", suffix=".new", dir=path.parent) as folder,
+            temporary(path) as folder,
         ):
-            made = Path(folder, "tensors")
+            folder.mkdir()
+            made = folder / "tensors"
             # Not save: no other thread runs, nor the window, while it puts the bytes together.
             save_file(plain, made, {_KEY: text, "checksum": _hash(text, plain)})
+            # It lets nobody else read its file; ours have the mode that the umask gives.
+            fresh.touch()
+            made.chmod(fresh.stat().st_mode)
             made.replace(fresh)
     except (OSError, SafetensorError) as error:
         # Where a disk is full, the system's own error does not name the file.
@@ -110,7 +121,10 @@ def load_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[
         metadata = json.loads(header[_KEY])
         if header["checksum"] != _hash(header[_KEY], tensors) or not isinstance(metadata, dict):
             raise ValueError
-    except (SafetensorError, KeyError, ValueError, OSError):
+    except MemoryError:
+        raise ModelError(f"{path}: doesn't fit in memory") from None
+    # Libraries meet damaged files with errors of every type; RecursionError is nested JSON's.
+    except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError, OSError):
         raise ModelError(
             f"{path}: this is not a napari-hypseg model file, or it is damaged"
         ) from None
@@ -165,7 +179,7 @@ def load_model(path: str | os.PathLike[str]) -> Model:
     """
     tensors, metadata = load_tensors(path)
     version = metadata.get("format_version")
-    if not isinstance(version, int) or "config" not in metadata:
+    if type(version) is not int or "config" not in metadata:
         raise ModelError(f"{path}: this is a training checkpoint, not a finished model")
     if version > FORMAT_VERSION:
         raise ModelError(
@@ -173,12 +187,75 @@ def load_model(path: str | os.PathLike[str]) -> Model:
             f"{FORMAT_VERSION}: update napari-hypseg"
         )
     try:
-        network = VAE(ModelConfig.from_dict(metadata["config"]))
-        network.load_state_dict(tensors)
-        model = Model(network.eval(), metadata["preset"], metadata["training"])
-    except (RuntimeError, ValueError, TypeError, KeyError) as error:
-        reason = str(error).splitlines()[-1].strip()
-        raise ModelError(f"{path}: the weights don't fit the settings: {reason}") from None
-    if not all(bool(torch.isfinite(t).all()) for t in tensors.values()):
-        raise ModelError(f"{path}: the model holds values that are not finite")
-    return model
+        network = build_network(metadata["config"], tensors)
+    except ValueError as error:
+        raise ModelError(f"{path}: the weights don't fit the settings: {error}") from None
+    training: Any = metadata.get("training")
+    fault = _fault(training) if isinstance(metadata.get("preset"), str) else "preset"
+    if fault:
+        raise ModelError(f"{path}: the record of its training is damaged: {fault} makes no sense")
+    return Model(network.eval(), metadata["preset"], training)
+
+
+def build_network(config: Any, tensors: Mapping[str, Tensor]) -> VAE:
+    """The network of settings and weights that come from a file.
+
+    Nothing is made of settings before the weights are known to fit them: settings alone can ask
+    for any amount of memory.
+
+    Raises
+    ------
+    ValueError
+        If they don't fit, or a weight is not finite.
+    """
+    if not isinstance(config, dict):
+        raise ValueError("they are no table")
+    known = ModelConfig.from_dict(config)
+    try:
+        with torch.device("meta"):
+            wanted = VAE(known).state_dict()
+    except (RuntimeError, TypeError, KeyError, OverflowError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(reason) from None
+    for name in sorted(wanted.keys() ^ tensors.keys()):
+        raise ValueError(f"{name} is {'missing' if name in wanted else 'one too many'}")
+    for name, tensor in tensors.items():
+        if tensor.shape != wanted[name].shape or tensor.dtype != wanted[name].dtype:
+            raise ValueError(f"size mismatch for {name}")
+        if not bool(torch.isfinite(tensor).all()):
+            raise ValueError(f"{name} holds values that are not finite")
+    network = VAE(known)
+    network.load_state_dict(dict(tensors))
+    return network
+
+
+# What the record of a training holds, where it holds it.
+_RECORD: dict[str, tuple[type, ...]] = {
+    "settings": (dict,), "seed": (int,), "volumes": (list,), "device": (str,),
+    "seconds": (int, float), "loss": (list,), "batch_size": (int,), "rollbacks": (list,),
+    "stopped": (int,), "threads": (int,),
+}  # fmt: skip
+_VOLUME: dict[str, tuple[type, ...]] = {"name": (str,), "fingerprint": (str,), "shape": (list,)}
+
+
+def _fault(training: Any) -> str:
+    """What in the record of a training can't be meant; empty if nothing."""
+    if not isinstance(training, dict):
+        return "it"
+    for key, kinds in _RECORD.items():
+        if key in training and type(training[key]) not in kinds:
+            return key
+    for row in training.get("loss", []):
+        if not isinstance(row, dict) or not {"step", "total"} <= row.keys():
+            return "loss"
+        if not all(type(v) in (int, float) and abs(v) < 1e300 for v in row.values()):
+            return "loss"
+    for row in training.get("volumes", []):
+        if not isinstance(row, dict):
+            return "volumes"
+        if any(type(row.get(key)) not in kinds for key, kinds in _VOLUME.items()):
+            return "volumes"
+        if len(row["shape"]) != 3 or not all(type(n) is int and n > 0 for n in row["shape"]):
+            return "volumes"
+    steps = training.get("settings", {}).get("steps", 1)
+    return "" if type(steps) is int and steps > 0 else "settings"

@@ -138,6 +138,4 @@ def reread_volume(folder: Path, known: VolumeRecord, *, online: bool = False) ->
         z, y, x = (slice(*span) for span in place.box)
         box = z, y, x
     volume = _read(Source(path, place.dataset, place.level, box), known.voxel_size)
-    return replace(
-        volume, voxel_size=known.voxel_size, origin=known.origin, name=_path(known.name)
-    )
+    return replace(volume, voxel_size=known.voxel_size, origin=known.origin, name=_path(known.name))

@@ -6,7 +6,7 @@ import os
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from napari_hypseg.volumes import Volume, WRITABLE_SUFFIXES
+from napari_hypseg.volumes import WRITABLE_SUFFIXES, Volume
 
 __all__ = ["PlanError", "check", "file_name", "with_suffix"]
 

@@ -109,14 +109,14 @@ class Proposals:
 
     @cached_property
     def colours(self) -> npt.NDArray[np.float64]:
-        """sRGB of every node of the tree, 0 to 1, shape (2 n - 1, 3)."""
+        """SRGB of every node of the tree, 0 to 1, shape (2 n - 1, 3)."""
         from napari_hypseg.figures import node_colours
 
         return node_colours(self.tree)
 
     @cached_property
     def cloud(self) -> Cloud:
-        """The latent points as they are drawn and picked; `gather_job` before is quicker to stop."""
+        """The latent points as they are drawn and picked; `gather_job` before can be stopped."""
         from napari_hypseg.figures import cloud_job
 
         return finish(cloud_job(self.latents))
@@ -173,7 +173,7 @@ class Proposals:
         return rows
 
     @cached_property
-    def _by_leaf(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    def _by_leaf(self) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """Points of the cloud in each leaf, and the sum of their distances to the centre."""
         from napari_hypseg.latents.maps import distance_to_centre
 

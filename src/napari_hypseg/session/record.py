@@ -20,6 +20,7 @@ __all__ = [
     "Record",
     "Run",
     "TrainingRecord",
+    "Tree",
     "View",
     "VolumeRecord",
     "has_session",

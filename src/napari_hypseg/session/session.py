@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import math
 import os
 import platform
 import time
+import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
@@ -21,7 +21,6 @@ from psygnal import Signal
 import napari_hypseg
 from napari_hypseg.classes import Classes, Source
 from napari_hypseg.clustering import (
-    Kind,
     TreeClustering,
     cluster_job,
     open_clustering,
@@ -41,6 +40,7 @@ from napari_hypseg.session.record import (
     Record,
     Run,
     TrainingRecord,
+    Tree,
     has_session,
     read_record,
     write_record,
@@ -57,6 +57,8 @@ __all__ = ["FORMATS", "Session", "Trained"]
 FORMATS = {"mrc": ".mrc", "tif": ".tif", "zarr": ".zarr"}
 Format = Literal["mrc", "tif", "zarr"]
 _SMOOTHED, _LEAVES = "smoothed.zarr", "leaves"
+# What a session makes for itself, the record first: without it nothing of the rest is taken up.
+_OURS = (SESSION_FILE, "models", "latents", "proposals", _SMOOTHED, "volume.zarr")
 
 
 @dataclass(frozen=True)
@@ -189,7 +191,7 @@ class Session:
             found = yield from self._fingerprint_job()
             if made_with != found:
                 self._refuse_other(overwrite)
-                self.record = record
+                self.record, self._replaced = record, self.record
             else:
                 self.record.volume = described(self.volume, self.folder, found)
                 yield Progress("opening the session", 0, 0)
@@ -204,7 +206,7 @@ class Session:
                 f"{self.folder}: holds the work on another volume, {name}, whose voxels are not "
                 f"those of {self.volume.name}: choose another folder"
             )
-        if (self.folder / "classes").exists():
+        if (self.folder / "classes" / "state.json").exists():
             raise PlanError(
                 f"{self.folder}: holds classes that were kept of another volume, {name}: choose "
                 "another folder, or remove this one yourself"
@@ -219,25 +221,34 @@ class Session:
         return self._fingerprint
 
     _fingerprint = ""
+    # The record of the work on another volume, which is replaced once there is something to keep.
+    _replaced: Record | None = None
 
     def _find_model(self) -> None:
         """Take up the model in use."""
         number = self.record.model
         if number is not None:
-            with suppress(ModelError):
+            with _told():
                 self.model = Trained(number, self.versions.load(number))
 
     def _find_proposals_job(self) -> Job[None]:
         """Take up the map and its clusters, as far as they are there and whole."""
-        how = self.record.latents
-        if how is None:
+        how, clusters = self.record.latents, self.record.proposals
+        if how is None or not (path := self._store(how.model, how.stride, how.box)).exists():
             return
-        with suppress(VolumeError):
-            self.latents = find_latents(self._store(how.model, how.stride, how.box))
-        if self.latents is None or self.record.proposals is None:
+        with _told():
+            latents = find_latents(path)
+            made: Any = dict(latents.array.attrs)
+            if made["volume"] != self._fingerprint or self._model_of(latents) != how.model:
+                return
+            spans = [range(start, stop, made["stride"]) for start, stop in made["box"]]
+            if tuple(map(len, spans)) != latents.shape:
+                raise ValueError(f"{path}: is damaged, its points are not those of its part")
+            self.latents = latents.placed(self.volume)
+        if self.latents is None or clusters is None:
             return
-        clusters = self.record.proposals
-        with suppress(VolumeError):
+        yield Progress("opening the session", 0, 0)
+        with _told():
             found = open_clustering(
                 self._clusters_path(clusters.tree), self.latents, self._belongs(clusters)
             )
@@ -247,7 +258,6 @@ class Session:
                 )
                 self.proposals = proposals
                 self.selection.reset(lambda: proposals.cloud)
-        yield Progress("opening the session", 0, 0)
 
     # -- what is kept
 
@@ -273,6 +283,10 @@ class Session:
         """Make sure that the session can be opened again."""
         fingerprint = yield from self._fingerprint_job()
         self.folder.mkdir(parents=True, exist_ok=True)
+        if self._replaced is not None:
+            for name in (*_OURS, *self._replaced.outputs):
+                remove(self.folder / name)
+            self._replaced = None
         if not has_session(self.folder):
             yield Progress("keeping the volume", 0, 0)
             self.volume = keep_volume(self.volume, self.folder, fingerprint)
@@ -347,7 +361,7 @@ class Session:
         -------
         Trained
         """
-        how = {"preset": preset, "steps": steps, "seed": seed}
+        how: dict[str, Any] = {"preset": preset, "steps": steps, "seed": seed}
         first = None if start is None else self.versions.load(start)
         volumes = [self.volume, *also]
         with locked(self.folder), self._timed("training"):
@@ -412,9 +426,13 @@ class Session:
         also = [reread_volume(self.folder, known) for known in how.also]
         return (
             yield from self.train_job(
-                preset=how.preset, steps=how.steps, seed=how.seed, device=how.device, also=also,
+                preset=how.preset,
+                steps=how.steps,
+                seed=how.seed,
+                device=how.device,
+                also=also,
                 start=how.start,
-            )  # fmt: skip
+            )
         )
 
     def use_stopped(self) -> Model:
@@ -507,7 +525,7 @@ class Session:
         return proposals
 
     def propose_job(
-        self, *, tree: Kind = "things", smoothing: float = 1.0, seed: int = 0,
+        self, *, tree: Tree = "things", smoothing: float = 1.0, seed: int = 0,
         latents: Latents | None = None,
     ) -> Job[Proposals]:  # fmt: skip
         """Cluster latent points at every granularity at once.
@@ -541,7 +559,7 @@ class Session:
         return Proposals(latents, found, smoothing, seed, self._model_of(latents))
 
     def glance_job(
-        self, box: Box, *, tree: Kind = "things", smoothing: float = 1.0, seed: int = 0,
+        self, box: Box, *, tree: Tree = "things", smoothing: float = 1.0, seed: int = 0,
         device: str = "auto",
     ) -> Job[Proposals]:  # fmt: skip
         """Proposals of a part alone, as a quick look that the folder does not keep."""
@@ -560,16 +578,14 @@ class Session:
     def discover(self, **settings: Any) -> Proposals:
         """Map the voxels and cluster them, training first where there is no model."""
         if self.model is None:
-            self.train(
-                seed=settings.get("seed", 0), device=settings.get("device", "auto")
-            )
+            self.train(seed=settings.get("seed", 0), device=settings.get("device", "auto"))
         proposals = finish(self.discover_job(**settings))
         self.take(proposals)
         return proposals
 
     def discover_job(
         self, *, stride: int = 1, box: Box | None = None, device: str = "auto",
-        tree: Kind = "things", smoothing: float = 1.0, seed: int = 0, shown: int | None = None,
+        tree: Tree = "things", smoothing: float = 1.0, seed: int = 0, shown: int | None = None,
     ) -> Job[Proposals]:  # fmt: skip
         """Map the voxels, cluster them, gather what is drawn; coarse first.
 
@@ -894,6 +910,15 @@ class Session:
         began = time.monotonic()
         yield
         self.record.run.seconds[stage] = round(time.monotonic() - began, 2)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Warn of what is damaged: it can be made anew, and the classes are there all the same."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError) as error:
+        warnings.warn(f"{error}", stacklevel=2)
 
 
 # Seconds that a short write waits for another program's.

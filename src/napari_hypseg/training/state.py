@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_hypseg.model.config import ModelConfig, TrainingConfig
-from napari_hypseg.model.files import Model, ModelError, load_tensors, save_tensors
+from napari_hypseg.model.files import Model, ModelError, build_network, load_tensors, save_tensors
 from napari_hypseg.model.gyroplane import load_geoopt
 from napari_hypseg.model.vae import VAE
 from napari_hypseg.training.devices import has_fast_bfloat16
@@ -263,13 +263,27 @@ class TrainingState:
         -------
         bool
             Whether it was; otherwise nothing changes.
+
+        Raises
+        ------
+        ModelError
+            If the file is damaged; the state may then be half another one.
         """
         tensors, metadata = load_tensors(path)
         if _nameless(metadata.get("identity")) != _nameless(self._identity(volumes)):
             return False
-        self.network.load_state_dict(
-            {k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")}
-        )
+        try:
+            self._take(tensors, metadata)
+        except (RuntimeError, ValueError, TypeError, KeyError, IndexError) as error:
+            raise ModelError(f"{path}: this is no checkpoint of a training") from error
+        return True
+
+    def _take(self, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
+        """Become the state of a checkpoint."""
+        step, history = metadata["step"], metadata["history"]
+        if type(step) is not int or not 0 <= step <= self.training.steps:
+            raise ValueError("its number of steps makes no sense")
+        self.network.load_state_dict(_weights(tensors))
         for i, optimiser in enumerate(self._optimisers):
             saved = optimiser.state_dict()
             saved["state"] = {}
@@ -284,12 +298,14 @@ class TrainingState:
             for entries in optimiser.state.values():
                 # geoopt counts in plain integers; the tensor that PyTorch makes of one is float32.
                 entries["step"] = int(entries["step"])
-        self.step, self.history = metadata["step"], metadata["history"]
-        self.batch_size = metadata.get("batch_size", self.batch_size)
-        self.rollbacks = metadata.get("rollbacks", [])
+        self.step, self.history = step, [dict(row) for row in history]
+        batch_size = metadata.get("batch_size", self.batch_size)
+        if type(batch_size) is not int or not 1 <= batch_size <= self.training.batch_size:
+            raise ValueError("its batches make no sense")
+        self.batch_size = batch_size
+        self.rollbacks = list(metadata.get("rollbacks", []))
         self._sums.copy_(tensors["sums"])
         self._good = self._snapshot()
-        return True
 
     def _identity(self, volumes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         return {
@@ -323,10 +339,7 @@ def model_so_far(path: Path) -> Model:
     tensors, metadata = load_tensors(path)
     try:
         identity = metadata["identity"]
-        network = VAE(ModelConfig.from_dict(identity["model"]))
-        network.load_state_dict(
-            {k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")}
-        )
+        network = build_network(identity["model"], _weights(tensors))
         summary = {
             "settings": identity["training"],
             "seed": identity["seed"],
@@ -350,6 +363,11 @@ def _nameless(identity: Any) -> Any:
         return {**identity, "volumes": volumes}
     except (TypeError, KeyError, AttributeError):
         return None
+
+
+def _weights(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The network's weights among the tensors of a checkpoint."""
+    return {k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")}
 
 
 def _laid_out_as(parameter: Tensor, value: Tensor) -> Tensor:

@@ -111,10 +111,17 @@ def train_job(
     Progress
         Now and then with a `Glimpse` as ``partial``.
     """
-    volumes = [volumes] if isinstance(volumes, Volume) else list(volumes)
+    single = isinstance(volumes, Volume | np.ndarray)
+    volumes = [volumes] if single else list(volumes)  # type: ignore[list-item, arg-type]
     name, chosen, config = _settle(preset, steps, start)
     if not volumes:
         raise ValueError("training needs at least 1 volume")
+    for volume in volumes:
+        if not isinstance(volume, Volume):
+            raise TypeError(
+                f"training needs a Volume, or several, not {type(volume).__name__}: make one of an "
+                "array by Volume(array, voxel_size)"
+            )
     for volume in volumes:
         try:
             largest_anchor(volume.shape, config)
@@ -137,6 +144,7 @@ def train_job(
             state.restore(checkpoint, fits)
         except ModelError as error:
             warnings.warn(f"{error}; the training begins anew", stacklevel=2)
+            state = TrainingState(chosen.model, config, seed, target)
     began = reported = saved = time.monotonic()
     glimpsed = -math.inf
     yield Progress("training", state.step, config.steps)
@@ -191,7 +199,7 @@ def is_trained_so(
         and model.training.get("settings") == config.to_dict()
         and model.training.get("seed") == seed
         and "stopped" not in model.training
-        and [v["fingerprint"] for v in model.training["volumes"]]
+        and [v["fingerprint"] for v in model.training.get("volumes", [])]
         == [v.fingerprint() for v in volumes]
     )
 

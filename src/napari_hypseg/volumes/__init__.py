@@ -1,4 +1,4 @@
-"""Volumes: reading, writing, normalising and making them."""
+"""Volumes: reading, writing and normalising them."""
 
 import lazy_loader
 

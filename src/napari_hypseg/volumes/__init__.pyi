@@ -6,10 +6,6 @@ from .normalize import fit_normalization as fit_normalization
 from .normalize import fit_normalization_job as fit_normalization_job
 from .read import READABLE_SUFFIXES as READABLE_SUFFIXES
 from .read import read_volume as read_volume
-from .toy import Toy as Toy
-from .toy import ToyKind as ToyKind
-from .toy import make_toy as make_toy
-from .toy import toy_seeds as toy_seeds
 from .volume import Box as Box
 from .volume import Source as Source
 from .volume import Volume as Volume

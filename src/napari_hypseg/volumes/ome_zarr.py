@@ -43,16 +43,14 @@ def read(where: str, level: int = 0) -> Contents:
     Moore et al., "OME-Zarr: a cloud-optimized bioimaging file format", Histochem. Cell Biol. 160
     (2023) 223-251, and the specification at ngff.openmicroscopy.org.
     """
-    import zarr
+    from .zarr_store import open_zarr
 
-    store: Any = where
-    if "://" not in where and not Path(where).is_dir():
-        store = zarr.storage.ZipStore(where, mode="r")
+    node: Any
     try:
-        node = zarr.open(store, mode="r")
+        node = open_zarr(where)
     except FileNotFoundError:
         node = None
-    if isinstance(node, zarr.Array):
+    if hasattr(node, "shape"):
         raise VolumeError("is a bare Zarr array, give the OME-Zarr image that it belongs to")
     attributes = {} if node is None else _attributes(node)
     if node is None or "multiscales" not in attributes:
@@ -93,20 +91,18 @@ def _attributes(node: Any) -> dict[str, Any]:
 
 
 def _array(node: Any, path: str) -> Any:
-    import zarr
-
     try:
         array = node[path]
     except KeyError:
         array = None
-    if not isinstance(array, zarr.Array):
+    if not hasattr(array, "shape"):
         raise VolumeError(f"is no valid OME-Zarr image: its level {path!r} is missing")
     return array
 
 
 def _only_image(where: str, attributes: dict[str, Any]) -> Any:
     """The image inside a folder, if there is just one."""
-    import zarr
+    from .zarr_store import open_zarr
 
     if "plate" in attributes:
         wells = [well["path"] for well in attributes["plate"].get("wells", [])]
@@ -116,8 +112,8 @@ def _only_image(where: str, attributes: dict[str, Any]) -> Any:
         if not any((child / name).is_file() for name in ("zarr.json", ".zattrs")):
             continue
         try:
-            node = zarr.open_group(child, mode="r")
-        except (FileNotFoundError, ValueError):
+            node = open_zarr(child)
+        except (FileNotFoundError, VolumeError):
             continue
         if "multiscales" in _attributes(node):
             inside[child.name] = node

@@ -102,9 +102,7 @@ classes_chosen_changed, selection_changed : psygnal.Signal
             lambda session: self.show(session, layer),
         )
 
-    def start(
-        self, title: str, job: Job[Any], on_done: Callable[[Any], Any] | None = None
-    ) -> None:
+    def start(self, title: str, job: Job[Any], on_done: Callable[[Any], Any] | None = None) -> None:
         """Run a job in the background; its result is put to use on the main thread.
 
         Parameters

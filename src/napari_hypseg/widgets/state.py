@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from psygnal import Signal
 
-from napari_hypseg.session.selection import Selection
 from napari_hypseg.jobs import Job, Progress
+from napari_hypseg.session.selection import Selection
 from napari_hypseg.volumes import Box, Volume
 
 if TYPE_CHECKING:

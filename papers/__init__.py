@@ -1,0 +1,1 @@
+"""The papers' baselines, tables and claims: `python -m papers --help`."""
