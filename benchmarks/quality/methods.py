@@ -154,7 +154,7 @@ def _mapped(volume: hs.Volume, run: Run, preset: str) -> hs.Latents:
     return _last[0][3]
 
 
-def _ours(title: str, tree: Literal["volume", "disk"]) -> Method:
+def _ours(title: str, tree: Literal["things", "kinds"]) -> Method:
     def labels(
         volume: hs.Volume, _features: Features | None, ks: Sequence[int], run: Run
     ) -> dict[int, Labels]:
@@ -201,8 +201,8 @@ _DENOISED = (
     ),
 )  # fmt: skip
 _LEARNED = (
-    _ours("things", "volume"),
-    _ours("kinds", "disk"),
+    _ours("things", "things"),
+    _ours("kinds", "kinds"),
     Method(
         "cihs", "CIHS, k-means of its points",
         lambda volume, run: _mapped(volume, run, "cihs").read(), _cihs, learns=True,
