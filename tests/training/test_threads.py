@@ -57,7 +57,9 @@ def test_the_note_where_another_number_of_threads_gives_another_model(threads):
     threads(2)
     stacked, strided = get_preset("cihs").model, get_preset("default").model
     assert threads_note(stacked, {"threads": 2, "device": "cpu"}) == ""
-    assert "with 1 thread, now there are 2" in threads_note(stacked, {"threads": 1, "device": "cpu"})
+    assert "with 1 thread, now there are 2" in threads_note(
+        stacked, {"threads": 1, "device": "cpu"}
+    )
     # These don't depend on it.
     assert threads_note(strided, {"threads": 1, "device": "cpu"}) == ""
     assert threads_note(stacked, {"threads": 1, "device": "cuda"}) == ""
