@@ -1,4 +1,4 @@
-"""Zarr stores of a stranger: no code runs, nothing outside is read or written, memory is bounded."""
+"""Zarr stores of a stranger: no code runs, nothing outside is touched, memory is bounded."""
 
 from __future__ import annotations
 

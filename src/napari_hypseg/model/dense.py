@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.grad import conv3d_input
 
 __all__ = ["DenseConv3d", "DenseConvTranspose3d", "SteadyConv3d"]
 
@@ -157,7 +158,9 @@ class _Convolve(torch.autograd.Function):
         grad = grads[0].to(weight.dtype)
         below = None
         if ctx.needs_input_grad[0]:
-            below = nn.grad.conv3d_input(cubes.shape, weight, grad, stride, padding)
+            below = conv3d_input(  # type: ignore[no-untyped-call]
+                cubes.shape, weight, grad, stride, padding
+            )
             below = below.to(cubes.dtype)
         tables = _tables(False, weight.shape, cubes.shape[-1], stride, padding, 0, weight.device)
         matrix = grad.flatten(1).T @ cubes.to(weight.dtype).flatten(1)
