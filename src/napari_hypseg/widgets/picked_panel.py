@@ -127,8 +127,9 @@ class PickedPanel(QWidget):
         except ValueError as error:
             self.say(f"✗  {error}")
             return
-        (row,) = (row for row in session.classes.table if row.number == number)
-        self.say(f"Kept as {row.name}, {session.classes.counts[number]:,} voxels: see step 5.")
+        session.classes.choose([number])
+        name, count = session.classes.row(number).name, session.classes.counts[number]
+        self.say(f"Kept as {name}, {count:,} voxels: see step 5.")
 
     def _on_failed(self, sentence: str, _details: str) -> None:
         if self._ours:
@@ -155,8 +156,8 @@ def words(session: Session, voxel: tuple[int, int, int], point: npt.ArrayLike) -
     assert proposals is not None  # noqa: S101
     z, y, x = proposals.in_volume(voxel).tolist()
     label = proposals.lookup(session.k)[proposals.clustering.leaves[voxel]]
-    number = session.classes.labels[z, y, x]
-    kept = "".join(f", kept as {r.name}" for r in session.classes.table if r.number == number)
+    number = int(session.classes.labels[z, y, x])
+    kept = f", kept as {session.classes.row(number).name}" if number else ""
     return f"voxel ({z}, {y}, {x}), proposal {label}{kept}, point ({_numbers(point)})"
 
 

@@ -36,6 +36,7 @@ class PickLayer:
         desk.proposals_changed.connect(self._on_map)
         desk.selection_changed.connect(self._on_pick)
         desk.viewer.mouse_drag_callbacks.append(self._on_mouse)
+        self._on_map()
 
     def _on_map(self) -> None:
         """Lie where the map does."""
