@@ -65,8 +65,7 @@ _PAIRS = 6
 # Of points in no class.
 _GREY = (0.5, 0.5, 0.5, 0.5)
 _KEY = (
-    "{colours} · stronger: more voxels · "
-    "rings: distance to the {middle}, the rim is infinitely far"
+    "{colours} · stronger: more voxels · rings: distance to the {middle}, the rim is infinitely far"
 )
 _BY_PROPOSAL = "Colours, numbers: proposals of step 4"
 _BY_CLASS = "Colours: classes of step 5, grey: in none · numbers: proposals"
