@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from napari_hypseg.volumes import ToyKind, make_toy
+from napari_hypseg.samples import ToyKind, make_toy
 from napari_hypseg.widgets.layers import LayerData, layer_of
 
 __all__ = ["cell", "irregular", "regular", "texture"]
