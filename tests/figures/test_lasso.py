@@ -145,9 +145,9 @@ def test_a_glance_shows_what_the_network_sees(lump, model, stride):
     size = tuple(stride * v for v in lump.voxel_size)
     latents = make_latents(shape, voxel_size=size, origin=lump.origin)
     cloud = finish(cloud_job(latents))
-    glances = Glances(lump, model, latents, cloud)
+    glances = Glances(lump, model, latents)
     voxel = tuple(int(v) for v in cloud.positions([5])[0])
-    glance = glances.at(tuple(cloud.places[5].tolist()))
+    glance = glances.at(cloud, tuple(cloud.places[5].tolist()))
     assert glance.voxel == voxel
     np.testing.assert_allclose(glance.point, latents.read()[voxel], rtol=1e-5, atol=1e-7)
     side = model.config.input_size

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from napari_hypseg.figures.density import Density
 from napari_hypseg.figures.projection import Projection, coordinates, principal_plane
 from napari_hypseg.figures.voxels import scores
+from napari_hypseg.geometry import distance
 from napari_hypseg.jobs import Job, Progress
+from napari_hypseg.latents.near import reach
 
 if TYPE_CHECKING:
     from napari_hypseg.latents import Latents
@@ -116,6 +119,24 @@ class Cloud:
         found = found[np.argpartition(score[found], count - 1)[:count]]
         ordered: npt.NDArray[np.int64] = found[np.argsort(score[found], kind="stable")]
         return ordered
+
+    def within(self, point: npt.ArrayLike, radius: float) -> npt.NDArray[np.int64]:
+        """Indices of the points within a distance of one, in the cloud's random order."""
+        score = scores(self.points, self._gaps, point)
+        return np.flatnonzero(score <= reach(point, radius, self.curvature))
+
+    def farthest(self, point: npt.ArrayLike) -> int:
+        """Index of the point farthest from one."""
+        return int(scores(self.points, self._gaps, point).argmax())
+
+    def distance(self, point: npt.ArrayLike, index: int) -> float:
+        """Distance, hyperbolic or Euclidean, from a point to one of the cloud."""
+        one, other = (
+            torch.from_numpy(np.asarray(p, np.float64)) for p in (point, self.points[index])
+        )
+        if self.curvature is None:
+            return float((one - other).norm())
+        return float(distance(one, other, self.curvature))
 
     def seen_at(self, place: npt.ArrayLike) -> int:
         """Index of the point that is seen nearest to a place on the disk."""

@@ -54,13 +54,10 @@ class Glances:
     model : Model
     latents : Latents
         Of the volume, or of a part of it, with any stride.
-    cloud : Cloud
-        Their points.
     """
 
-    def __init__(self, volume: Volume, model: Model, latents: Latents, cloud: Cloud) -> None:
-        self._volume, self._model = volume, model
-        self._latents, self._cloud = latents, cloud
+    def __init__(self, volume: Volume, model: Model, latents: Latents) -> None:
+        self._volume, self._model, self._latents = volume, model, latents
 
     @cached_property
     def _normalization(self) -> Normalization:
@@ -69,10 +66,10 @@ class Glances:
             warnings.simplefilter("ignore")
             return fit_normalization(self._volume)
 
-    def at(self, place: tuple[float, float]) -> Glance:
-        """What lies at a place on the disk."""
-        point = self._cloud.point_at(place)
-        (nearest,) = self._cloud.positions(self._cloud.nearest(point, 1)).tolist()
+    def at(self, cloud: Cloud, place: tuple[float, float]) -> Glance:
+        """What lies at a place on the disk on which a cloud of these latents is seen."""
+        point = cloud.point_at(place)
+        (nearest,) = cloud.positions(cloud.nearest(point, 1)).tolist()
         z, y, x = nearest
         return Glance(point, (z, y, x), self.patch((z, y, x)), self.reconstruction(point))
 

@@ -243,6 +243,11 @@ class Proposals:
         ]
         return values[np.ix_(*index)]
 
+    def in_volume(self, voxels: npt.ArrayLike) -> npt.NDArray[np.int64]:
+        """Voxels of the volume at points (z, y, x) of the map's lattice, shape (..., 3)."""
+        corner = [s.start for s in self.box]
+        return np.asarray(voxels, np.int64) * self.stride + corner
+
     def voxel_of(self, place: Sequence[float]) -> tuple[int, int, int] | None:
         """The point of the map's lattice at a place in angstrom (z, y, x); None outside."""
         latents = self.latents

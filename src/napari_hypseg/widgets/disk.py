@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from itertools import combinations
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import napari
 import numpy as np
@@ -23,28 +24,31 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_hypseg.classes import Source
 from napari_hypseg.figures import (
     Cloud,
     Glance,
     Glances,
     Lasso,
     Projection,
-    coordinate,
     coordinates,
     lasso_job,
     principal_plane,
-    uncertainty,
 )
-from napari_hypseg.volumes import Volume
+from napari_hypseg.latents import coordinate, uncertainty
+from napari_hypseg.widgets.desk import desk_of
 from napari_hypseg.widgets.disk_mouse import DiskMouse
 from napari_hypseg.widgets.disk_scene import DiskScene
 from napari_hypseg.widgets.docks import open_dock
 from napari_hypseg.widgets.glance_panel import GlancePanel
 from napari_hypseg.widgets.layers import MADE_KEY, gather_job
-from napari_hypseg.widgets.parts import button
-from napari_hypseg.widgets.picks import PickLayer
-from napari_hypseg.widgets.segmentation import SegmentationDock
-from napari_hypseg.widgets.state import State
+from napari_hypseg.widgets.parts import allow, button
+from napari_hypseg.widgets.picked_panel import PickedPanel, first_of_all, words
+
+if TYPE_CHECKING:
+    from napari_hypseg.latents import Latents
+    from napari_hypseg.session import Proposals, Session
+    from napari_hypseg.volumes import Volume
 
 __all__ = ["DiskDock"]
 
@@ -54,17 +58,20 @@ _HEIGHT = 320
 _SIDE = 250
 # Qt's own bound.
 _WIDEST = (1 << 24) - 1
-# Between drawings of the tree while the slider moves, in milliseconds: the volume goes first.
+# Milliseconds between drawings while the slider moves or a person paints: the volume goes first.
 _FOLLOWS = 100
 # Coordinates of which every pair is offered.
 _PAIRS = 6
-_HINT = "Click a point: the voxels nearest to it light up. Click a voxel: its point is shown."
+# Of points in no class.
+_GREY = (0.5, 0.5, 0.5, 0.5)
 _KEY = (
-    "Colours, numbers: classes of step 4 · stronger: more voxels · "
+    "{colours} · stronger: more voxels · "
     "rings: distance to the {middle}, the rim is infinitely far"
 )
+_BY_PROPOSAL = "Colours, numbers: proposals of step 4"
+_BY_CLASS = "Colours: classes of step 5, grey: in none · numbers: proposals"
 _HELP = (
-    "Click: light up the nearest voxels; where no points are, or Escape: none\n"
+    "Click: choose a proposal, light up what is near; where nothing is, or Escape: none\n"
     "Drag or arrow keys: move\nWheel, + or −: zoom\n"
     "Right or middle drag: shift the drawing\nDouble click or R: back to the centre\n"
     "Ctrl+drag or L: lasso"
@@ -72,25 +79,25 @@ _HELP = (
 
 
 class DiskDock(QWidget):
-    """The disk, with what lies under the mouse and a line about what is picked.
+    """The disk, with what lies under the mouse and what is picked.
 
     Parameters
     ----------
     napari_viewer : napari.Viewer
-        In which the dock "Hyperbolic segmentation" is, or will be opened.
+        Its desk's session is shown. Without one the dock "Hyperbolic segmentation", in which it
+        begins, is opened too.
     """
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__()
-        self.viewer = napari_viewer
-        segmentation = open_dock(napari_viewer, SegmentationDock, "Hyperbolic segmentation")
-        self.state: State = segmentation.state
-        self.runner = segmentation.runner
+        self.desk = desk_of(napari_viewer)
+        if self.desk.session is None:
+            # Not above: it brings along what a disk of its own does not need.
+            from napari_hypseg.widgets.segmentation import SegmentationDock
+
+            open_dock(self.desk.viewer, SegmentationDock, "Hyperbolic segmentation")
         self.cloud: Cloud | None = None
-        self.picks = PickLayer(napari_viewer, self.state)
         self._placed = False
-        # Nodes of the tree that is drawn.
-        self._nodes: tuple[int, ...] = ()
         self._lay_out()
         self._use_scene()
         self.lasso.toggled.connect(lambda is_on: self.mouse.use_lasso(is_on))
@@ -98,23 +105,42 @@ class DiskDock(QWidget):
         self._follow.setSingleShot(True)
         self._follow.setInterval(_FOLLOWS)
         self._follow.timeout.connect(self._draw_tree)
+        self._recolour = QTimer(self)
+        self._recolour.setSingleShot(True)
+        self._recolour.setInterval(_FOLLOWS)
+        self._recolour.timeout.connect(self._draw_points)
+        desk = self.desk
         self._links = [
-            (self.state.result_changed, self._on_result),
-            (self.state.partition_changed, self._on_partition),
-            (self.state.settled, self._on_settled),
-            (self.state.selection.changed, self._on_pick),
+            (desk.session_changed, self._on_proposals),
+            (desk.proposals_changed, self._on_proposals),
+            (desk.model_changed, self._on_model),
+            (desk.k_changed, self._on_k),
+            (desk.rested, self._on_rest),
+            (desk.chosen_changed, self._draw_tree),
+            (desk.classes_changed, self._on_classes),
+            (desk.selection_changed, self._on_pick),
+            (desk.viewer.events.theme, self._on_theme),
         ]
         for signal, slot in self._links:
             signal.connect(slot)
-        napari_viewer.events.theme.connect(self._on_theme)
         self.destroyed.connect(lambda: self._leave())
         self._use_theme()
-        self._on_result()
+        self._on_proposals()
+
+    def showEvent(self, event: Any) -> None:  # noqa: N802
+        """When first shown, move: not now, while Qt is in the middle of showing."""
+        super().showEvent(event)
+        if not self._placed:
+            self._placed = True
+            timer = QTimer(self)
+            timer.setSingleShot(True)
+            timer.timeout.connect(self._place)
+            timer.start(0)
 
     def _lay_out(self) -> None:
-        self.text, self.key = QLabel(), QLabel()
-        for label in (self.text, self.key):
-            label.setWordWrap(True)
+        self.key = QLabel()
+        self.key.setWordWrap(True)
+        self.picked = PickedPanel(self.desk)
         self.glance = GlancePanel(self._describe)
         self.lasso = QPushButton("Lasso")
         self.lasso.setCheckable(True)
@@ -122,26 +148,36 @@ class DiskDock(QWidget):
         self.layers = QPushButton("Show as layer")
         self.layers.setToolTip("The same data as image layers: uncertainty, latent coordinates")
         self.layers.setMenu(QMenu(self.layers))
+        self.by_class = button(
+            "Colour by class", "See where your classes lie: the colours are theirs, not those of "
+            "the proposals", self._draw_points, checkable=True,
+        )  # fmt: skip
         self.projection = QComboBox()
         self.projection.setToolTip("How more than two dimensions are seen on the disk")
         self.projection.activated.connect(lambda _index: self._on_projection())
-        row = QHBoxLayout()
-        for widget in (self.lasso, button("Centre", "Back to the centre (R)", self.centre),
-                       self.layers):  # fmt: skip
-            row.addWidget(widget)
-        row.addStretch(1)
-        side = QWidget()
-        side.setMinimumWidth(_SIDE)
-        column = QVBoxLayout(side)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.addLayout(row)
-        for widget in (self.projection, self.glance, self.text, self.key):
+        # Else the wheel over it would look at other dimensions.
+        self.projection.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.projection.installEventFilter(self)
+        self.picked.slider.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.picked.slider.installEventFilter(self)
+        centre = button("Centre", "Back to the centre (R)", self.centre)
+        column = QVBoxLayout()
+        for widgets in ((self.lasso, centre), (self.layers, self.by_class)):
+            row = QHBoxLayout()
+            for widget in widgets:
+                row.addWidget(widget)
+            row.addStretch(1)
+            column.addLayout(row)
+        for widget in (self.projection, self.picked, self.glance, self.key):
             column.addWidget(widget)
         column.addStretch(1)
+        column.setContentsMargins(0, 0, 0, 0)
+        self.side = QWidget()
+        self.side.setMinimumWidth(_SIDE)
+        self.side.setLayout(column)
         self._box = QBoxLayout(QBoxLayout.Direction.TopToBottom, self)
         self._box.setContentsMargins(4, 4, 4, 4)
-        self._box.addWidget(side)
-        self.side = side
+        self._box.addWidget(self.side)
         self.setMinimumSize(240, 240)
 
     def _use_scene(self) -> None:
@@ -153,8 +189,8 @@ class DiskDock(QWidget):
         self._box.insertWidget(0, native, 1)
         self.mouse = DiskMouse(self.scene, self)
         self.mouse.picked.connect(self._on_picked)
-        self.mouse.cleared.connect(self.state.selection.clear)
-        self.mouse.hovered.connect(self.glance.look)
+        self.mouse.cleared.connect(self._on_cleared)
+        self.mouse.hovered.connect(self._on_hovered)
         self.mouse.drawn.connect(self._on_lasso)
         self.mouse.lasso_changed.connect(self.lasso.setChecked)
 
@@ -183,16 +219,6 @@ class DiskDock(QWidget):
             self._leave()
             self.deleteLater()
         return bool(super().event(event))
-
-    def showEvent(self, event: Any) -> None:  # noqa: N802
-        """When first shown, move: not now, while Qt is in the middle of showing."""
-        super().showEvent(event)
-        if not self._placed:
-            self._placed = True
-            timer = QTimer(self)
-            timer.setSingleShot(True)
-            timer.timeout.connect(self._place)
-            timer.start(0)
 
     def _place(self) -> None:
         """Move below the canvas: beside the slider, not in its place."""
@@ -223,221 +249,239 @@ class DiskDock(QWidget):
 
     # -- what is drawn
 
+    @property
+    def _session(self) -> Session | None:
+        return self.desk.session
+
+    @property
+    def _proposals(self) -> Proposals | None:
+        return None if self.desk.session is None else self.desk.session.proposals
+
     def centre(self) -> None:
         """Look at all of the disk from its centre again."""
         self.scene.show_whole()
 
     def _on_theme(self, _event: Any) -> None:
         self._use_theme()
-        self._nodes = ()
-        self._draw_classes()
-        self._on_pick()
+        self._draw()
 
     def _use_theme(self) -> None:
-        theme = get_theme(self.viewer.theme)
+        theme = get_theme(self.desk.viewer.theme)
         text, paper = (
             tuple(v / 255 for v in colour.as_rgb_tuple()[:3])
             for colour in (theme.text, theme.background)
         )
         self.scene.use_colours(text, paper)
 
-    def _on_result(self) -> None:
-        result = self.state.result
-        self._show_cloud(None if result is None else result.cloud)
-        menu = self.layers.menu()
-        dim = 0 if result is None else result.latents.dim
-        menu.clear()
+    def _on_proposals(self) -> None:
+        """Show other proposals; where the points are the same, as one looked at them."""
+        session, proposals = self._session, self._proposals
+        for widget in (self.lasso, self.layers, self.by_class):
+            allow(widget, first_of_all(session))
+        if session is None or proposals is None:
+            self._fill_menus(None)
+            self.glance.use(None)
+            self._show_cloud(None)
+        elif self.cloud is None or self.cloud.points is not proposals.cloud.points:
+            self._fill_menus(proposals.latents)
+            self.glance.use(functools.cache(functools.partial(_glances, session, proposals)))
+            self._show_cloud(proposals.cloud)
+        else:
+            self._draw()
+            self._on_pick()
+
+    def _fill_menus(self, latents: Latents | None) -> None:
+        """What can be shown of latent points: as layers, and in which projections."""
+        self.layers.menu().clear()
         self.projection.clear()
-        if result is not None:
-            latents = result.latents
-            menu.addAction(
-                "Uncertainty: distance to the centre",
-                lambda: self._show_layer(uncertainty(latents)),
-            )
-            for index in range(dim):
-                menu.addAction(
-                    f"Latent coordinate {index + 1}",
-                    lambda index=index: self._show_layer(coordinate(latents, index)),
-                )
-        if result is not None and dim > 2:
-            self.projection.addItem("hyperbolic PCA" if result.cloud.curvature else "PCA", None)
-            for pair in combinations(range(min(dim, _PAIRS)), 2):
-                self.projection.addItem(f"coordinates {pair[0] + 1} and {pair[1] + 1}", pair)
-        self.projection.setVisible(dim > 2)
-        for widget in (self.lasso, self.layers):
-            widget.setEnabled(result is not None)
+        self.projection.setVisible(latents is not None and latents.dim > 2)
+        if latents is None:
+            return
+        add = self.layers.menu().addAction
+        add("Uncertainty: 1 at the centre", lambda: self._show_layer(uncertainty(latents)))
+        for i in range(latents.dim):
+            add(f"Latent coordinate {i + 1}", lambda i=i: self._show_layer(coordinate(latents, i)))
+        is_flat = latents.geometry == "euclidean"
+        self.projection.addItem("PCA" if is_flat else "hyperbolic PCA", None)
+        for pair in combinations(range(min(latents.dim, _PAIRS)), 2):
+            self.projection.addItem(f"coordinates {pair[0] + 1} and {pair[1] + 1}", pair)
 
     def _on_projection(self) -> None:
-        result, pair = self.state.result, self.projection.currentData()
-        if result is None:
+        cloud, pair = self.cloud, self.projection.currentData()
+        if cloud is None:
             return
-        curvature = result.cloud.curvature
         projection: Projection = (
-            principal_plane(result.cloud.points, curvature)
+            principal_plane(cloud.points, cloud.curvature)
             if pair is None
-            else coordinates(result.latents.dim, pair[0], pair[1], curvature)
+            else coordinates(cloud.points.shape[1], pair[0], pair[1], cloud.curvature)
         )
-        self._show_cloud(result.cloud.seen_in(projection))
+        self._show_cloud(cloud.seen_in(projection))
 
     def _show_cloud(self, cloud: Cloud | None) -> None:
         self.cloud = cloud
-        self._nodes = ()
         self.scene.clear()
         self.mouse.use_lasso(False)
         if cloud is not None:
             self.scene.draw_cloud(cloud)
-            self._draw_classes()
-        # A principal plane goes through the mean of the points.
-        is_mean = cloud is not None and cloud.projection.chart == "tangent"
-        key = _KEY.format(middle="mean" if is_mean else "centre")
-        self.key.setText(key if cloud is None else key + _of_sample(cloud))
-        self.glance.use(self._glances())
+            self._draw()
         self._on_pick()
 
-    def _glances(self) -> Glances | None:
-        """Patches and reconstructions, if the model is there that the points come from."""
-        session, result = self.state.session, self.state.result
-        if self.cloud is None or result is None or session is None or session.model is None:
-            return None
-        if session.latents is not result.latents:
-            return None
-        return Glances(session.volume, session.model, result.latents, self.cloud)
+    def _draw(self) -> None:
+        """Draw all in the colours of what is on show now."""
+        self._draw_tree()
+        self._draw_points()
 
-    def _on_partition(self) -> None:
+    def _draw_tree(self) -> None:
+        """Centroids and tree of the proposals."""
+        session, proposals = self._session, self._proposals
+        if session is None or proposals is None or not self._links:
+            return
+        chosen = {leaf for node in session.chosen for leaf in proposals.leaves_below(node)}
+        marked = [
+            node for node in proposals.nodes(session.k)
+            if chosen.issuperset(proposals.leaves_below(node))
+        ]  # fmt: skip
+        self.scene.draw_tree(proposals, session.k, marked)
+
+    def _draw_points(self) -> None:
+        """The points in the colours of their proposals or of their classes."""
+        session, proposals, cloud = self._session, self._proposals, self.cloud
+        if session is None or proposals is None or cloud is None or not self._links:
+            return
+        if self.by_class.isChecked():
+            rows, table = np.zeros(256, np.uint8), session.classes.table
+            rows[[row.number for row in table]] = np.arange(1, len(table) + 1)
+            drawn = cloud.positions(np.arange(len(cloud.points[: self.scene.most])))
+            labels = rows[session.classes.labels[tuple(proposals.in_volume(drawn).T)]]
+            colours = [_GREY, *((*row.colour, 0.0 if row.hidden else 1.0) for row in table)]
+        else:
+            labels = proposals.lookup(session.k)[proposals.cloud_leaves[: self.scene.most]]
+            nodes = proposals.nodes(session.k)
+            colours = [_GREY, *((*proposals.colour(node), 1.0) for node in nodes)]
+        self.scene.draw_points(labels, np.array(colours))
+        self._say_key(cloud)
+
+    def _say_key(self, cloud: Cloud) -> None:
+        # A principal plane goes through the mean of the points.
+        middle = "mean" if cloud.projection.chart == "tangent" else "centre"
+        colours = _BY_CLASS if self.by_class.isChecked() else _BY_PROPOSAL
+        self.key.setText(_KEY.format(colours=colours, middle=middle) + _of_sample(cloud))
+
+    def _on_model(self) -> None:
+        if self._proposals is None:
+            self._on_proposals()
+
+    def _on_k(self) -> None:
         """Say what is picked; draw the tree in a moment, and no sooner for every further step."""
-        self._say_pick()
+        self.picked.refresh()
         if not self._follow.isActive():
             self._follow.start()
 
-    def _draw_tree(self) -> None:
-        """Centroids and tree of the classes."""
-        partition = self.state.partition
-        if not self._links:
-            return
-        # A class of one's own changes nothing of it.
-        if partition is not None and partition.nodes != self._nodes:
-            self._nodes = partition.nodes
-            self.scene.draw_tree(partition)
-
-    def _on_settled(self) -> None:
-        self._draw_classes()
+    def _on_rest(self) -> None:
+        self._draw()
         if self.cloud is not None:
             self.cloud.prepare()
 
-    def _draw_classes(self) -> None:
-        result, partition = self.state.result, self.state.partition
-        if result is not None and partition is not None:
-            self._draw_tree()
-            most = self.scene.most
-            labels = partition.labels_at(result.cloud.voxels[:most], result.leaves[:most])
-            self.scene.draw_points(labels, partition.label_colours())
-            self.scene.draw_lasso([])
+    def _on_classes(self, _edit: Any) -> None:
+        self.picked.refresh()
+        if self.by_class.isChecked():
+            self._recolour.start()
 
     # -- what is picked
 
     def _on_picked(self, place: tuple[float, float]) -> None:
-        partition, cloud = self.state.partition, self.cloud
-        if cloud is None or partition is None:
+        """Choose the proposal of the number or of the points at a place, and pick the point."""
+        session, proposals, cloud = self._session, self._proposals, self.cloud
+        if session is None or proposals is None or cloud is None:
             return
-        centroids = cloud.projection.apply(partition.tree.centroids[list(partition.nodes)])
-        drawn = np.concatenate([cloud.places[[cloud.seen_at(place)]], centroids])
-        if self.scene.is_near(place, drawn):
-            self.state.selection.pick_point(*cloud.point_at(place).tolist())
+        node = self.scene.node_at(place)
+        if node is not None:
+            session.selection.pick_point(*proposals.tree.centroids[node].tolist())
+        elif self.scene.is_near(place, cloud.places[cloud.seen_at(place)]):
+            session.selection.pick_point(*cloud.point_at(place).tolist())
+            node = proposals.node_at(
+                int(proposals.clustering.leaves[session.selection.voxel]), session.k
+            )
         else:
-            self.state.selection.clear()
+            self._on_cleared()
+            return
+        session.choose([node])
+
+    def _on_cleared(self) -> None:
+        if self._session is not None:
+            self._session.selection.clear()
+            self._session.choose(())
 
     def _on_pick(self) -> None:
-        selection = self.state.selection
-        self.scene.draw_pick(selection.point, selection.points)
-        self._say_pick()
+        if self._session is not None:
+            selection = self._session.selection
+            self.scene.draw_pick(selection.point, selection.points)
+        self.picked.refresh()
 
-    def _say_pick(self) -> None:
-        selection, result = self.state.selection, self.state.result
-        if result is None:
-            self.text.setText("Map voxels first: step 3 of Hyperbolic segmentation.")
-        elif selection.point is None or selection.voxel is None:
-            self.text.setText(_HINT)
-        else:
-            radius = selection.distance
-            self.text.setText(
-                f"Picked: {self._words(selection.voxel, selection.point)}, distance to the centre "
-                f"{'∞' if math.isinf(radius) else f'{radius:.2f}'}; "
-                f"{len(selection.voxels):,} nearest voxels lit"
-            )
+    def _on_hovered(self, place: tuple[float, float]) -> None:
+        if self.cloud is not None:
+            self.glance.look(self.cloud, place)
 
     def _describe(self, glance: Glance) -> str:
-        return self._words(glance.voxel, glance.point)
-
-    def _words(self, voxel: tuple[int, int, int], point: Any) -> str:
-        """A voxel, its class and its point."""
-        partition = self.state.partition
-        assert partition is not None  # noqa: S101
-        index = np.ravel_multi_index(voxel, partition.clustering.leaves.shape)
-        name = partition.classes[partition.labels_at(np.array([index]))[0] - 1].name
-        shown = ", ".join(f"{v:.2f}" for v in np.asarray(point)[:3])
-        more = ", …" if len(point) > 3 else ""
-        return f"voxel {voxel}, {name}, point ({shown}{more})"
+        assert self._session is not None  # noqa: S101
+        return words(self._session, glance.voxel, glance.point)
 
     # -- what is made of it
 
     def _on_lasso(self, outline: list[tuple[float, float]]) -> None:
         """Make a class of all voxels whose points lie inside what was drawn."""
-        result, cloud = self.state.result, self.cloud
-        if result is None or cloud is None:
+        self.scene.draw_lasso([])
+        proposals, cloud = self._proposals, self.cloud
+        if proposals is None or cloud is None:
             return
         lasso = Lasso(outline, self.scene.translation, cloud.projection)
+        source = Source("lasso", cloud.projection.name)
         mask = lasso.voxels(cloud)
         if mask is not None:
-            self._on_held(mask)
-        elif self.runner.title:
-            self._say_instead(self.runner.wait)
+            self.picked.keep_voxels(mask, source)
         else:
-            self.scene.draw_lasso([])
-            self.runner.start("lasso", lasso_job(result.latents, cloud, lasso), self._on_held)
-
-    def _on_held(self, mask: Any) -> None:
-        if not self._links:
-            return
-        if not mask.any():
-            self._say_instead("There are no points inside this line.")
-            return
-        try:
-            # The line goes when the points in it take the new colour.
-            self.state.add_own(mask)
-        except ValueError as error:
-            self._say_instead(f"✗  {error}")
-
-    def _say_instead(self, text: str) -> None:
-        """Say why there is no class of what was drawn."""
-        self.scene.draw_lasso([])
-        self.text.setText(text)
+            self.picked.keep_job("lasso", lasso_job(proposals.latents, cloud, lasso), source)
 
     def _show_layer(self, volume: Volume) -> None:
         """Add a volume that is computed from the latents as an image layer."""
-        if self.runner.title:
-            self.text.setText(self.runner.wait)
+        viewer, runner = self.desk.viewer, self.desk.runner
+        if runner.title:
+            self.picked.say(runner.wait)
             return
 
         def add(layer: Any) -> None:
             data, keywords, _ = layer
+            for old in [a for a in viewer.layers if a.name == volume.name]:
+                if old.metadata.get(MADE_KEY):
+                    viewer.layers.remove(old)
             keywords["metadata"] = {**keywords.get("metadata", {}), MADE_KEY: True}
-            self.viewer.add_image(data, colormap="viridis", **keywords)
+            viewer.add_image(data, colormap="viridis", **keywords)
 
-        self.runner.start(volume.name, gather_job(volume), add)
+        self.desk.start(volume.name, gather_job(volume), add)
+
+    def eventFilter(self, watched: Any, event: QEvent) -> bool:  # noqa: N802
+        """The wheel changes a field only where a person has clicked before."""
+        if event.type() == QEvent.Type.Wheel and not watched.hasFocus():
+            event.ignore()
+            return True
+        return bool(super().eventFilter(watched, event))
 
     def _leave(self) -> None:
-        """The dock is gone: it listens to nothing any more, and nobody waits for its jobs.
+        """The dock is gone: it listens to nothing any more. What it began goes on.
 
         No widget is touched here: Qt may have deleted them.
         """
-        if not self._links:
-            return
         for signal, slot in self._links:
             signal.disconnect(slot)
         self._links = []
-        self.viewer.events.theme.disconnect(self._on_theme)
-        self.picks.leave()
         self.glance.leave()
+        self.picked.leave()
+
+
+def _glances(session: Session, proposals: Proposals) -> Glances:
+    """What lies at points of a map, seen with the model that made it."""
+    model = session.versions.load(proposals.model)
+    return Glances(session.volume, model, proposals.latents)
 
 
 def _of_sample(cloud: Cloud) -> str:

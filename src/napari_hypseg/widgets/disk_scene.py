@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,10 +18,12 @@ from vispy.visuals.transforms import STTransform
 
 from napari_hypseg.figures.cloud import Cloud
 from napari_hypseg.figures.disk import branches, nice
-from napari_hypseg.figures.partition import Partition
 from napari_hypseg.figures.translation import Translation
 from napari_hypseg.widgets.dots import Dots
 from napari_hypseg.widgets.moved import Moved
+
+if TYPE_CHECKING:
+    from napari_hypseg.session import Proposals
 
 __all__ = ["DiskScene"]
 
@@ -40,8 +42,8 @@ _FEW, _FAINT = 2, 0.55
 _SMALL = 0.7
 # The most that the wheel enlarges.
 _NEAREST = 1e-3
-# Pixels from what is drawn within which a click means it.
-_CLOSE = 16
+# Pixels from points within which a click means them, and from a number's middle.
+_CLOSE, _ON = 16, 11
 # Milliseconds between drawings of what is first seen and of the rest: for mouse and keys.
 _PAUSE = 10
 _TURN = np.linspace(0, 2 * np.pi, 361)
@@ -74,6 +76,9 @@ class DiskScene:
 
     def __init__(self, on_lost: Callable[[], None]) -> None:
         self._cloud: Cloud | None = None
+        # Those whose centroids are drawn, and where.
+        self._nodes: tuple[int, ...] = ()
+        self._centres = np.zeros((0, 2))
         self._curved = True
         self._reach = 1.0
         self._text: Colour = (1.0, 1.0, 1.0)
@@ -203,7 +208,7 @@ class DiskScene:
 
     def clear(self) -> None:
         """An empty disk."""
-        self._cloud = None
+        self._cloud, self._nodes = None, ()
         self._curved, self._reach = True, 1.0
         for visual in self._visuals:
             visual.visible = False
@@ -245,15 +250,15 @@ class DiskScene:
         Parameters
         ----------
         labels : array of uint8, shape (n,)
-            Labels from 1 on of the cloud's first `most` points.
+            Of the cloud's first `most` points.
         colours : array, shape (k, 4)
-            Of the labels; points of an opacity of 0 are not drawn.
+            Row i belongs to label i; points of an opacity of 0 are not drawn.
         """
         assert self._cloud is not None  # noqa: S101
         shown = np.concatenate([colours[:, :3] * colours[:, 3:], colours[:, 3:]], axis=1)
         # How many points of each label lie in each cell.
         n, k = len(self._used), len(colours)
-        counts = np.bincount(self._cells * k + (labels - 1), minlength=n * k).reshape(n, k)
+        counts = np.bincount(self._cells * k + labels, minlength=n * k).reshape(n, k)
         sums = counts @ shown
         total = sums[:, 3]
         # Cells without a point of the sample are drawn in the colour of text.
@@ -268,28 +273,41 @@ class DiskScene:
         self._alone.visible = len(self._few) > 0
         if len(self._few):
             faint = colours * (1.0, 1.0, 1.0, _FAINT)
-            self._alone.set_data(self._cloud.places[self._few], faint[labels[self._few] - 1])
+            self._alone.set_data(self._cloud.places[self._few], faint[labels[self._few]])
         self.canvas.update()
 
-    def draw_tree(self, partition: Partition) -> None:
-        """Draw the centroids of the classes, and the merges above them as geodesics."""
+    def draw_tree(self, proposals: Proposals, k: int, chosen: Collection[int]) -> None:
+        """Draw the centroids of the proposals, and the merges above them as geodesics.
+
+        Parameters
+        ----------
+        proposals : Proposals
+        k : int
+            The granularity.
+        chosen : collection of int
+            Nodes at this granularity that are drawn with a thicker edge.
+        """
         assert self._cloud is not None  # noqa: S101
-        tree, nodes = partition.tree, list(partition.nodes)
-        seen, wholes = self._cloud.projection.apply, partition.wholes
-        self._tree.visible = bool(wholes)
-        if wholes:
+        tree, nodes = proposals.tree, list(proposals.nodes(k))
+        seen = self._cloud.projection.apply
+        # The highest merges are those that a coarser granularity has not split.
+        wholes = range(2 * tree.n_leaves - k, 2 * tree.n_leaves - 1)
+        self._tree.visible = k > 1
+        if k > 1:
             ways = branches(tree, wholes, self._cloud.curvature)
             places = seen(ways.reshape(-1, ways.shape[2])).reshape(*ways.shape[:2], 2)
             segments = np.concatenate([_segments(way) for way in places])
             self._tree.set_data(segments, color=(*self._text, 0.8))
         shares = tree.counts[nodes] / tree.counts[nodes].sum()
-        places, faces = seen(tree.centroids[nodes]), partition.colours[nodes]
+        faces = proposals.colours[nodes]
+        self._nodes, self._centres = proposals.nodes(k), seen(tree.centroids[nodes])
         self._centroids.set_data(
-            places, face_color=np.insert(faces, 3, 1.0, axis=1),
-            edge_color=self._text, edge_width=1.2, size=13 + 9 * np.sqrt(shares),
+            self._centres, face_color=np.insert(faces, 3, 1.0, axis=1), edge_color=self._text,
+            edge_width=np.where(np.isin(nodes, list(chosen)), 3.5, 1.2),
+            size=13 + 9 * np.sqrt(shares),
         )  # fmt: skip
         self._labels.text = [str(label) for label in range(1, len(nodes) + 1)]
-        self._labels.pos = places
+        self._labels.pos = self._centres
         # Black on the lighter colours, white on the darker.
         light = (faces @ (0.299, 0.587, 0.114) > 0.5)[:, None]
         self._labels.color = np.where(light, (0.0, 0.0, 0.0, 1.0), (1.0, 1.0, 1.0, 1.0))
@@ -416,10 +434,23 @@ class DiskScene:
         x, y = self._positions(place)
         return float(x), float(y)
 
-    def is_near(self, place: Place, others: npt.ArrayLike) -> bool:
-        """Whether any of other places, shape (n, 2), is seen where a click at a place means it."""
-        gaps = self._positions(others) - self._positions(place)
-        return bool(np.hypot(*gaps.T).min() <= _CLOSE)
+    def node_at(self, place: Place) -> int | None:
+        """The node whose number is drawn where a place is seen, if one is."""
+        if not self._nodes:
+            return None
+        apart = self._apart(self._centres, place)
+        on = int(apart.argmin())
+        return self._nodes[on] if apart[on] <= _ON else None
+
+    def is_near(self, place: Place, other: npt.ArrayLike) -> bool:
+        """Whether another place is seen where a click at a place means it."""
+        return bool(self._apart(other, place) <= _CLOSE)
+
+    def _apart(self, places: npt.ArrayLike, other: Place) -> npt.NDArray[np.float64]:
+        """Pixels between places, shape (..., 2), and another as they are seen, shape (...)."""
+        gaps = self._positions(places) - self._positions(other)
+        apart: npt.NDArray[np.float64] = np.hypot(gaps[..., 0], gaps[..., 1])
+        return apart
 
     def _positions(self, places: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Positions on the canvas of places on the disk, shape (..., 2)."""

@@ -12,9 +12,11 @@ from qtpy.QtGui import QImage, QPixmap
 from qtpy.QtWidgets import QGridLayout, QLabel, QWidget
 from superqt.utils import create_worker
 
-from napari_hypseg.figures import Glance, Glances
+from napari_hypseg.figures import Cloud, Glance, Glances
 
 __all__ = ["GlancePanel"]
+
+Source = Callable[[], Glances]
 
 # Milliseconds between two looks, pixels of a picture.
 _PAUSE, _SIDE = 30, 72
@@ -35,8 +37,8 @@ class GlancePanel(QWidget):
     def __init__(self, describe: Callable[[Glance], str]) -> None:
         super().__init__()
         self._describe = describe
-        self._glances: Glances | None = None
-        self._place: tuple[float, float] | None = None
+        self._source: Source | None = None
+        self._place: tuple[Cloud, tuple[float, float]] | None = None
         self._worker: Any = None
         self.text = QLabel(_HINT)
         self.text.setWordWrap(True)
@@ -62,33 +64,42 @@ class GlancePanel(QWidget):
         self._timer.timeout.connect(self._start)
         self.use(None)
 
-    def use(self, glances: Glances | None) -> None:
-        """Look into another result; None shows nothing."""
-        self._glances, self._place = glances, None
+    def use(self, source: Source | None) -> None:
+        """Look into another map; None shows nothing.
+
+        Parameters
+        ----------
+        source : callable, optional
+            Gives its glances, each time the same ones. It is called in a thread when something is
+            looked at: the model has to be read for it.
+        """
+        self._source, self._place = source, None
         self._timer.stop()
-        self.setVisible(glances is not None)
+        self.setVisible(source is not None)
         self.text.setText(_HINT)
         for picture in self.pictures:
             picture.clear()
 
     def leave(self) -> None:
         """Show nothing more: the widgets may be gone already."""
-        self._glances = self._place = None
+        self._source = self._place = None
 
-    def look(self, place: tuple[float, float]) -> None:
-        """Show soon what lies at a place on the disk; only the last of many places counts."""
-        self._place = place
-        if self._glances is not None and self._worker is None and not self._timer.isActive():
+    def look(self, cloud: Cloud, place: tuple[float, float]) -> None:
+        """Show soon what a cloud has at a place on its disk; the last of many places counts."""
+        self._place = cloud, place
+        if self._source is not None and self._worker is None and not self._timer.isActive():
             self._timer.start()
 
     def _start(self) -> None:
-        glances, place = self._glances, self._place
-        if glances is None or place is None:
+        source, place = self._source, self._place
+        if source is None or place is None:
             return
         self._place = None
-        self._worker = create_worker(glances.at, place, _start_thread=False, _ignore_errors=True)
-        self._worker.returned.connect(lambda glance: self._show(glances, glance))
-        self._worker.errored.connect(lambda error: self._say(glances, error))
+        self._worker = create_worker(
+            lambda: source().at(*place), _start_thread=False, _ignore_errors=True
+        )
+        self._worker.returned.connect(lambda glance: self._show(source, glance))
+        self._worker.errored.connect(lambda error: self._say(source, error))
         self._worker.finished.connect(self._on_finished)
         self._worker.start()
 
@@ -97,12 +108,12 @@ class GlancePanel(QWidget):
         if self._place is not None:
             self._timer.start()
 
-    def _say(self, glances: Glances, error: Exception) -> None:
-        if glances is self._glances:
+    def _say(self, source: Source, error: Exception) -> None:
+        if source is self._source:
             self.text.setText(str(error))
 
-    def _show(self, glances: Glances, glance: Glance) -> None:
-        if glances is not self._glances:
+    def _show(self, source: Source, glance: Glance) -> None:
+        if source is not self._source:
             return
         self.text.setText(self._describe(glance))
         for picture, grey in zip(self.pictures, (glance.patch, glance.reconstruction), strict=True):

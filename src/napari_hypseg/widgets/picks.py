@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_hypseg.widgets.layers import place_of
-from napari_hypseg.widgets.state import State
+from napari_hypseg.volumes.units import angstroms
+from napari_hypseg.widgets.layers import MADE_KEY, place_of
+
+if TYPE_CHECKING:
+    from napari_hypseg.widgets.desk import Desk
 
 __all__ = ["PickLayer"]
 
@@ -17,68 +20,92 @@ _PIXELS = (6, 60)
 
 
 class PickLayer:
-    """A points layer over the voxels nearest to what is picked, and clicks in the viewer.
+    """A points layer over the voxels near what is picked, and clicks in the viewer.
 
     Parameters
     ----------
-    viewer : napari.Viewer
-    state : State
-        Whose selection is drawn and, by clicks on voxels, changed.
+    desk : Desk
+        Whose session's selection is drawn and, by clicks on voxels, changed.
     """
 
-    def __init__(self, viewer: Any, state: State) -> None:
-        self._viewer = viewer
-        self._state = state
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        # Of the map on show; in the viewer while something is picked.
         self._layer: Any = None
-        state.selection.changed.connect(self._draw)
-        viewer.mouse_drag_callbacks.append(self._on_mouse)
+        desk.session_changed.connect(self._on_map)
+        desk.proposals_changed.connect(self._on_map)
+        desk.selection_changed.connect(self._on_pick)
+        desk.viewer.mouse_drag_callbacks.append(self._on_mouse)
 
-    def leave(self) -> None:
-        """Draw and listen no more."""
-        self._state.selection.changed.disconnect(self._draw, missing_ok=True)
-        if self._on_mouse in self._viewer.mouse_drag_callbacks:
-            self._viewer.mouse_drag_callbacks.remove(self._on_mouse)
+    def _on_map(self) -> None:
+        """Lie where the map does."""
+        self._remove()
+        self._layer = None
+        session = self._desk.session
+        if session is not None and session.proposals is not None:
+            # Brings much along: not before there is a map.
+            from napari.layers import Points
+
+            self._layer = Points(
+                ndim=3, name="near on the disk", size=1.2, face_color="white",
+                border_color="black", border_width=0.2, opacity=0.9, canvas_size_limits=_PIXELS,
+                blending="translucent_no_depth", metadata={MADE_KEY: True},
+                **place_of(session.proposals.latents.as_volume()),
+            )  # fmt: skip
+            self._draw()
+
+    def _remove(self) -> None:
+        if self._layer in self._desk.viewer.layers:
+            self._desk.viewer.layers.remove(self._layer)
+
+    def _on_pick(self) -> None:
+        """Light up what is picked; the slice moves there only from the disk."""
+        self._draw()
+        session = self._desk.session
+        if session is not None and session.selection.changed_by == "disk":
+            here = self._layer.data_to_world(session.selection.voxel) / self._units()
+            self._desk.viewer.dims.set_point(range(3), here)
 
     def _draw(self) -> None:
-        selection, result = self._state.selection, self._state.result
-        there = self._layer is not None and self._layer in self._viewer.layers
-        if result is None or selection.voxel is None:
-            if there:
-                self._viewer.layers.remove(self._layer)
-            self._layer = None
+        session, viewer = self._desk.session, self._desk.viewer
+        selection = None if session is None else session.selection
+        if self._layer is None or selection is None or selection.voxel is None:
+            self._remove()
             return
-        place = place_of(result.latents.as_volume())
-        if there:
-            # napari would look through all its layers for another range of its sliders, twice;
-            # these voxels lie inside the volume.
-            with self._layer.events.data.blocker():
-                self._layer.data = selection.voxels
-        else:
-            active = self._viewer.layers.selection.active
-            self._layer = self._viewer.add_points(
-                selection.voxels, name="nearest on the disk", size=1.2, face_color="white",
-                border_color="black", border_width=0.2, opacity=0.9,
-                canvas_size_limits=_PIXELS, blending="translucent_no_depth", **place,
-            )  # fmt: skip
+        # napari would look through all its layers for another range of its sliders, twice;
+        # these voxels lie inside the volume.
+        with self._layer.events.data.blocker():
+            self._layer.data = selection.voxels
+        if self._layer not in viewer.layers:
+            active = viewer.layers.selection.active
+            viewer.add_layer(self._layer)
             # The layer that a person works with stays the one.
-            self._viewer.layers.selection.active = active
-        if selection.picked_in == "disk":
-            here = self._layer.data_to_world(selection.voxel)
-            self._viewer.dims.set_point(range(3), here)
+            viewer.layers.selection.active = active
 
-    def _on_mouse(self, _viewer: Any, event: Any) -> Generator[None, None, None]:
+    def _units(self) -> Any:
+        """The viewer's units of length, in those of the layer: napari doesn't convert here."""
+        shown = self._desk.viewer.layers.units or self._layer.units
+        return np.array([
+            (angstroms(str(seen)) or 1.0) / (angstroms(str(own)) or 1.0)
+            for seen, own in zip(shown[-3:], self._layer.units, strict=True)
+        ])  # fmt: skip
+
+    def _on_mouse(self, viewer: Any, event: Any) -> Generator[None, None, None]:
         """Pick the voxel under a click; a drag is the camera's."""
-        result, active = self._state.result, self._viewer.layers.selection.active
+        active = viewer.layers.selection.active
         # A layer in another mode is being painted or edited.
         editing = active is not None and active.mode != "pan_zoom"
-        if event.button != 1 or event.modifiers or editing or self._viewer.dims.ndisplay != 2:
+        if event.button != 1 or event.modifiers or editing or viewer.dims.ndisplay != 2:
             return
         yield
-        if event.type == "mouse_move" or result is None or len(event.position) != 3:
+        session = self._desk.session
+        proposals = None if session is None else session.proposals
+        if event.type == "mouse_move" or proposals is None or len(event.position) != 3:
             return
-        here = np.asarray(event.position)
-        lattice = result.latents
-        index = np.rint((here - lattice.origin) / lattice.voxel_size).astype(int)
-        if (index >= 0).all() and (index < lattice.shape).all():
+        found = self._layer.world_to_data(np.array(event.position) * self._units())
+        index = np.rint(found).astype(int)
+        if (index >= 0).all() and (index < proposals.latents.shape).all():
             z, y, x = index.tolist()
-            self._state.selection.pick_voxel((z, y, x), lattice.read((z, y, x)))
+            leaf = int(proposals.clustering.leaves[z, y, x])
+            session.choose([proposals.node_at(leaf, session.k)])
+            session.selection.pick_voxel((z, y, x), proposals.latents.read((z, y, x)))
