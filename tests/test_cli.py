@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from napari_hypseg.cli import main
-from napari_hypseg.samples import make_toy
+from napari_hypseg.samples import make_tomogram, make_toy
 from napari_hypseg.volumes import Volume, read_volume, write_image, write_labels
 
 HYPSEG = [sys.executable, "-c", "from napari_hypseg.cli import main; main()"]
@@ -207,9 +207,32 @@ def test_synth_train_info_evaluate(tmp_path: Path) -> None:
     assert "mean Dice 1.000" in hypseg("evaluate", files[2], files[2]).stdout
 
 
+def test_synth_makes_tomograms_with_truth_and_centres(tmp_path: Path) -> None:
+    options = ["--size", "24,40,48", "--voxel-size", "12", "--snr", "0.5", "--seed", "3"]
+    made = hypseg("synth", "tomogram", "--out", tmp_path, "--count", "2", *options, "--json")
+    files = [Path(file).name for file in json.loads(made.stdout)["files"]]
+    assert files[:5] == [
+        "tomogram_000.mrc", *(f"tomogram_000_level{i}.mrc" for i in (1, 2, 3)),
+        "tomogram_000_picks.csv",
+    ]  # fmt: skip
+    assert {p.name for p in tmp_path.iterdir()} == set(files)
+    assert len(files) == 10
+    told = json.loads(hypseg("info", tmp_path / "tomogram_001.mrc", "--json").stdout)
+    assert told["shape"] == [24, 40, 48]
+    assert told["voxel_size_angstrom"] == [12.0, 12.0, 12.0]
+    expected = make_tomogram((24, 40, 48), voxel_size=12.0, snr=0.5, seed=4)
+    truth = read_volume(tmp_path / "tomogram_001_level3.mrc").read()
+    np.testing.assert_array_equal(truth, expected.levels[2])
+    lines = (tmp_path / "tomogram_001_picks.csv").read_text().splitlines()
+    assert len(lines) == 1 + sum(map(len, expected.picks.values()))
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
+        (["synth", "cell", "--out", "out", "--snr", "1"], 2, "only a tomogram has --snr"),
+        (["synth", "tomogram", "--out", "out", "--size", "big"], 2, "128,256,256"),
+        (["synth", "tomogram", "--out", "out", "--snr", "0"], 1, "positive number, not 0"),
         (["run", "missing.mrc", "--out", "out"], 1, "missing.mrc: no such file"),
         (["run", "TOY", "--out", "out", "-k", "many"], 2, "2:12"),
         (["run", "TOY", "--out", "out", "--box", "60:70,:,:"], 1, "60:70"),

@@ -25,7 +25,7 @@ from papers.methods.base import (
     sample,
 )
 
-__all__ = ["DIMENSIONS", "METHODS"]
+__all__ = ["DIMENSIONS", "METHODS", "kmeans_of_points", "shortened"]
 
 DIMENSIONS = (3, 5, 8, 16)
 # The papers' 12,000 steps at a rate of 5e-5 would take days on a CPU for all rows; fewer at the
@@ -42,7 +42,7 @@ Fit = Callable[[Sequence[Volume], Budget], Predict]
 Mapper = Callable[[Volume], Latents]
 
 
-def _shortened(name: str, dimension: int) -> Preset:
+def shortened(name: str, dimension: int) -> Preset:
     """One of CIHS's configurations on the strided encoder, with a shorter, faster training."""
     published = get_preset(name)
     model = replace(
@@ -65,26 +65,30 @@ def _latents(volumes: Sequence[Volume], budget: Budget, preset: Preset, steps: i
 
 
 def _kmeans(preset: Preset, steps: int) -> Fit:
-    """The papers' clustering: k-means of the latent points, anew for each volume and each k."""
-
     def fit(volumes: Sequence[Volume], budget: Budget) -> Predict:
-        mapper = remember_last(_latents(volumes, budget, preset, steps))
-
-        def predict(volume: Volume, k: int) -> Labels:
-            latents = mapper(volume)
-            points = latents.read().reshape(-1, latents.dim)
-            curvature = latents.curvature if latents.geometry == "hyperbolic" else None
-            drawn = points[sample(len(points), budget.seed)].astype(np.float64)
-            means = hyperbolic_kmeans(
-                drawn, k, seed=budget.seed, n_init=RESTARTS, curvature=curvature
-            ).centroids
-            found = nearest(torch.from_numpy(points), torch.from_numpy(means), curvature=curvature)
-            labels: Labels = found.numpy().astype(np.uint8).reshape(volume.shape)
-            return labels
-
-        return predict
+        return kmeans_of_points(
+            remember_last(_latents(volumes, budget, preset, steps)), budget.seed
+        )
 
     return fit
+
+
+def kmeans_of_points(mapper: Mapper, seed: int) -> Predict:
+    """The papers' clustering: k-means of the latent points, anew for each volume and each k."""
+
+    def predict(volume: Volume, k: int) -> Labels:
+        latents = mapper(volume)
+        points = latents.read().reshape(-1, latents.dim)
+        curvature = latents.curvature if latents.geometry == "hyperbolic" else None
+        drawn = points[sample(len(points), seed)].astype(np.float64)
+        means = hyperbolic_kmeans(
+            drawn, k, seed=seed, n_init=RESTARTS, curvature=curvature
+        ).centroids
+        found = nearest(torch.from_numpy(points), torch.from_numpy(means), curvature=curvature)
+        labels: Labels = found.numpy().astype(np.uint8).reshape(volume.shape)
+        return labels
+
+    return predict
 
 
 def _tree(kind: Literal["things", "kinds"]) -> Fit:
@@ -113,7 +117,7 @@ def _rows() -> list[Method]:
         "cihs": "hyperbolic, gyroplane and triplet",
     }
     rows = [
-        Method(name, f"CIHS, {title}", _kmeans(_shortened(name, 2), STEPS))
+        Method(name, f"CIHS, {title}", _kmeans(shortened(name, 2), STEPS))
         for name, title in names.items()
     ]
     # The papers' table 8: the full model against the Euclidean one with the triplet loss.
@@ -122,7 +126,7 @@ def _rows() -> list[Method]:
             f"{name}-d{d}",
             f"CIHS, {names[name]}, d = {d}",
             heavy=True,
-            fit=_kmeans(_shortened(name, d), STEPS),
+            fit=_kmeans(shortened(name, d), STEPS),
         )
         for d in DIMENSIONS
         for name in ("cihs", "cihs-euclidean-triplet")

@@ -162,10 +162,9 @@ def test_a_folder_of_two_users(tmp_path):
     work = seen_by_all(tmp_path) / "work"
     work.mkdir()
     work.chmod(0o777)
-    killed = (
-        "from pathlib import Path; import os, sys; from napari_hypseg.volumes.atomic import *\n"
-    )
-    killed += "os.umask(0o022)\nwith locked(Path(sys.argv[1])): os._exit(9)"
+    begin = "import os, sys; from pathlib import Path\n"
+    begin += "from napari_hypseg.volumes.atomic import locked\nos.umask(0o022)\n"
+    killed = begin + "with locked(Path(sys.argv[1])): os._exit(9)"
     assert subprocess.run([sys.executable, "-c", killed, work]).returncode == 9
     assert (work / ".hypseg.lock").exists()
     other = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", sys.executable, "-c"]

@@ -147,7 +147,7 @@ def test_a_layer_that_is_no_volume_is_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("key", ["regular", "irregular", "texture", "cell"])
+@pytest.mark.parametrize("key", ["tomogram", "regular", "irregular", "texture"])
 def test_samples_bring_their_truth(manifest, key):
     (sample,) = (s for s in manifest.contributions.sample_data if s.key == key)
     command = next(c for c in manifest.contributions.commands if c.id == sample.command)

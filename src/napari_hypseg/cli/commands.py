@@ -13,7 +13,7 @@ import warnings
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 
 import typer
 
@@ -30,11 +30,11 @@ from napari_hypseg.cli.options import (
     Out,
     Overwrite,
     PresetName,
+    SampleKind,
     Seed,
     Smoothing,
     Steps,
     Stride,
-    ToyKind,
     Tree,
     TreeKind,
     VolumePath,
@@ -43,6 +43,7 @@ from napari_hypseg.cli.options import (
 
 if TYPE_CHECKING:
     from napari_hypseg.jobs import Job
+    from napari_hypseg.samples import ToyKind
     from napari_hypseg.session import Session
     from napari_hypseg.volumes import Box, Volume
 
@@ -176,31 +177,85 @@ def info(
 
 @app.command()
 def synth(
-    kind: Annotated[ToyKind, typer.Argument(help="Which sample.")],
+    kind: Annotated[SampleKind, typer.Argument(help="Which sample.")],
     out: Out,
     count: Annotated[int, typer.Option(min=1, help="How many.")] = 1,
     seed: Seed = 0,
+    size: Annotated[
+        str | None, typer.Option(help="Voxels of a tomogram along z,y,x; 128,256,256 without.")
+    ] = None,
+    voxel_size: Annotated[
+        float | None, typer.Option(help="Its voxel size in angstrom; 10 without.")
+    ] = None,
+    thickness: Annotated[
+        float | None, typer.Option(help="Its slab's, in angstrom; the whole depth without.")
+    ] = None,
+    snr: Annotated[
+        float | None,
+        typer.Option(help="Signal to noise in its projections, in variance; 1 without."),
+    ] = None,
+    defocus: Annotated[
+        float | None, typer.Option(help="In micrometres under focus; 4 without.")
+    ] = None,
+    tilt_limit: Annotated[
+        float | None, typer.Option(help="Largest angle of its projections, in degrees; 60 without.")
+    ] = None,
+    tilt_step: Annotated[
+        float | None, typer.Option(help="Between its projections, in degrees; 3 without.")
+    ] = None,
+    dose: Annotated[
+        float | None, typer.Option(help="Electrons per square angstrom in all; 100 without.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Make sample volumes with their truth at three levels.
 
-    Writes KIND_000.mrc and KIND_000_level1.mrc to level3.mrc, and so on.
+    A tomogram of a made cell, or a toy (regular, irregular, texture, cell). Writes KIND_000.mrc
+    and KIND_000_level1.mrc to level3.mrc, of a tomogram also KIND_000_picks.csv, and so on.
 
-    Example: hypseg synth cell --out samples
+    Example: hypseg synth tomogram --out samples --snr 0.4
     """
-    from napari_hypseg.volumes import make_toy, write_image, write_labels
+    from napari_hypseg.samples import Tomogram, Toy, make_tomogram, make_toy
+    from napari_hypseg.volumes import write_image, write_labels
 
+    asked: dict[str, Any] = {
+        "shape": None if size is None else _size(size), "voxel_size": voxel_size,
+        "thickness": thickness, "snr": snr, "defocus": defocus, "tilt_limit": tilt_limit,
+        "tilt_step": tilt_step, "dose": dose,
+    }  # fmt: skip
+    asked = {name: value for name, value in asked.items() if value is not None}
+    if asked and kind is not SampleKind.tomogram:
+        names = ", ".join("--" + name.replace("_", "-") for name in asked)
+        raise typer.BadParameter(f"only a tomogram has {names.replace('--shape', '--size')}")
     out.mkdir(parents=True, exist_ok=True)
     files: list[str] = []
     for index in range(count):
-        toy = make_toy(kind.value, seed=seed + index)
-        name = f"{kind.value}_{index:03d}"
-        files.append(str(out / f"{name}.mrc"))
-        write_image(files[-1], toy.volume.read(), toy.volume)
-        for level, truth in enumerate(toy.levels, start=1):
-            files.append(str(out / f"{name}_level{level}.mrc"))
-            write_labels(files[-1], truth, toy.volume)
+        start = out / f"{kind.value}_{index:03d}"
+        made: Toy | Tomogram
+        if kind is SampleKind.tomogram:
+            made = make_tomogram(**asked, seed=seed + index)
+        else:
+            made = make_toy(cast("ToyKind", kind.value), seed=seed + index)
+        files.append(f"{start}.mrc")
+        write_image(files[-1], made.volume.read(), made.volume)
+        for level, truth in enumerate(made.levels, start=1):
+            files.append(f"{start}_level{level}.mrc")
+            write_labels(files[-1], truth, made.volume)
+        if isinstance(made, Tomogram):
+            files.append(f"{start}_picks.csv")
+            made.write_picks(files[-1])
     _finish({"files": files}, as_json, files)
+
+
+def _size(text: str) -> tuple[int, int, int]:
+    """The three numbers of voxels that ``128,256,256`` stands for."""
+    try:
+        z, y, x = map(int, text.split(","))
+    except ValueError:
+        raise typer.BadParameter(
+            f"{text!r}: give z,y,x as 128,256,256", param_hint="--size"
+        ) from None
+    return z, y, x
 
 
 @app.command()

@@ -21,11 +21,11 @@ __all__ = [
     "Out",
     "Overwrite",
     "PresetName",
+    "SampleKind",
     "Seed",
     "Smoothing",
     "Steps",
     "Stride",
-    "ToyKind",
     "Tree",
     "TreeKind",
     "VolumePath",
@@ -33,13 +33,14 @@ __all__ = [
 ]
 
 
-class ToyKind(StrEnum):
+class SampleKind(StrEnum):
     """Samples that `hypseg synth` makes."""
 
     regular = "regular"
     irregular = "irregular"
     texture = "texture"
     cell = "cell"
+    tomogram = "tomogram"
 
 
 class TreeKind(StrEnum):

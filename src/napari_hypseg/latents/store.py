@@ -177,6 +177,7 @@ def open_latents(
         If something else than a store of latents is in the way.
     """
     attributes = {"hypseg_latents": FORMAT_VERSION, **attributes}
+    chunks = (*(min(c, n) for c, n in zip(_CHUNK, shape[:3], strict=True)), shape[3])
     array = None
     if path is not None and os.path.lexists(path):
         path = Path(path)
@@ -192,6 +193,9 @@ def open_latents(
             isinstance(found, zarr.Array)
             and found.shape == shape
             and _identity(dict(found.attrs)) == _identity(attributes)
+            and found.chunks == chunks
+            and found.dtype == np.float32
+            and np.isnan(found.fill_value)
         ):
             array = found
             if dict(found.attrs) != attributes:
@@ -204,7 +208,7 @@ def open_latents(
         array = zarr.create_array(
             zarr.storage.MemoryStore() if path is None else path,
             shape=shape,
-            chunks=(*(min(c, n) for c, n in zip(_CHUNK, shape[:3], strict=True)), shape[3]),
+            chunks=chunks,
             dtype="float32",
             fill_value=float("nan"),
             attributes=attributes,

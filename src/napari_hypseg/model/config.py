@@ -84,7 +84,7 @@ class ModelConfig:
             raise ValueError("there are no channels among them")
         for f in fields(cls):
             if f.name in values and not _makes_sense(f.name, values[f.name], f.default):
-                raise ValueError(f"{f.name} can't be {str(values[f.name])[:40]}")
+                raise ValueError(f"{f.name} can't be {str(values[f.name])[:40]!r}")
         return cls(**{**values, "channels": tuple(values["channels"])})
 
 

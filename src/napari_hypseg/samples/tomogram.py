@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +22,7 @@ from napari_hypseg.samples.tilt_series import (
     transfer,
 )
 from napari_hypseg.volumes import Volume
+from napari_hypseg.volumes.atomic import replacing
 
 __all__ = ["Tomogram", "make_tomogram"]
 
@@ -52,6 +56,16 @@ class Tomogram:
     volume: Volume
     levels: tuple[Labels, Labels, Labels]
     picks: dict[str, npt.NDArray[np.int64]]
+
+    def write_picks(self, path: str | Path) -> None:
+        """Write the centres as CSV, a line for each: class, z, y, x, in voxels."""
+        text = io.StringIO()
+        rows = csv.writer(text, lineterminator="\n")
+        rows.writerow(["class", "z", "y", "x"])
+        for name, centres in self.picks.items():
+            rows.writerows([name, *centre] for centre in centres.tolist())
+        with replacing(Path(path)) as fresh:
+            fresh.write_text(text.getvalue(), encoding="utf-8")
 
 
 def make_tomogram(

@@ -461,13 +461,16 @@ class Session:
 
         What is on show keeps its own.
         """
+        self.take(finish(self.use_job(model)))
+
+    def use_job(self, model: Model | int) -> Job[Trained]:
+        """The generator twin of `use`."""
+        yield Progress("loading the model", 0, 0)
         if isinstance(model, int):
-            self.take(Trained(model, self.versions.load(model)))
-            return
-        finish(self._keep_volume_job())
+            return Trained(model, self.versions.load(model))
         with locked(self.folder):
-            number = self.versions.keep(model)
-        self.take(Trained(number, model))
+            yield from self._keep_volume_job()
+            return Trained(self.versions.keep(model), model)
 
     # -- map and proposals
 
@@ -500,6 +503,7 @@ class Session:
         spans = _spans(box)
         with locked(self.folder), self._timed("mapping"):
             yield from self._keep_volume_job()
+            self._clear_damaged(number)
             job = (
                 coarse_to_fine_job(
                     model, self.volume, box=box, stride=stride, device=device,
@@ -512,6 +516,14 @@ class Session:
                 )
             )  # fmt: skip
             return (yield from job)
+
+    def _clear_damaged(self, number: int) -> None:
+        """Remove maps of a model that can't be opened: they are made anew."""
+        for store in (self.folder / "latents").glob(f"{number:04d}_stride*.zarr"):
+            try:
+                find_latents(store)
+            except VolumeError:
+                remove(store)
 
     def needs(self, *, box: Box | None = None, stride: int = 1) -> Needs:
         """What mapping and clustering will need, and what there is; arguments as for `map_job`."""

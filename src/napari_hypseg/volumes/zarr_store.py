@@ -206,6 +206,6 @@ def _refuse_links(folder: Path) -> None:
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_symlink():
-                raise VolumeError(f"has a link inside ({entry.name}), it can't be written to")
+                raise VolumeError(f"has a link inside ({entry.name!r}), it can't be written to")
             if entry.is_dir(follow_symlinks=False):
                 _refuse_links(Path(entry.path))

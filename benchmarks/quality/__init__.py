@@ -1,0 +1,1 @@
+"""Quality on data with truth: `python -m benchmarks.quality --help`."""
