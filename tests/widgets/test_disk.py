@@ -26,7 +26,7 @@ from napari_hypseg.session import Proposals, Session  # noqa: E402
 from napari_hypseg.volumes import Volume  # noqa: E402
 from napari_hypseg.widgets.desk import desk_of  # noqa: E402
 from napari_hypseg.widgets.layers import MADE_KEY, place_of  # noqa: E402
-from napari_hypseg.widgets.picks import PickLayer  # noqa: E402
+from napari_hypseg.widgets.looks import camera_of  # noqa: E402
 
 SHAPE = (6, 7, 8)
 SIZE, ORIGIN = (10.0, 8.0, 9.0), (50.0, -40.0, 30.0)
@@ -70,9 +70,7 @@ def viewer(make_napari_viewer_proxy):
 
 @pytest.fixture
 def desk(viewer):
-    desk = desk_of(viewer)
-    PickLayer(desk)
-    return desk
+    return desk_of(viewer)
 
 
 @pytest.fixture(params=[{}])
@@ -222,44 +220,50 @@ def test_what_is_chosen_elsewhere_stands_out(disk, session):
     assert edges()[0] > 2
 
 
-@pytest.mark.parametrize("units", ["angstrom", "nm"])
+@pytest.mark.parametrize("lies", ["straight", "in nm", "turned"])
 @pytest.mark.parametrize("session", [{}, {"stride": 2}], indirect=True)
 def test_a_click_on_a_voxel_shows_its_point(
-    make_napari_viewer_proxy, qtbot, session, latents, units
+    make_napari_viewer_proxy, qtbot, session, latents, lies
 ):
     viewer = make_napari_viewer_proxy(show=True)
     desk = desk_of(viewer)
-    PickLayer(desk)
-    size, origin = np.array(SIZE), np.array(ORIGIN)
-    if units == "nm":
-        size, origin = size / 10, origin / 10
-    layer = viewer.add_image(session.volume.read(), scale=size, translate=origin, units=[units] * 3)
+    place = place_of(session.volume)
+    if lies == "in nm":
+        place["units"] = ("nm",) * 3
+        for key in ("scale", "translate"):
+            place[key] = tuple(v / 10 for v in place[key])
+    elif lies == "turned":
+        place["rotate"] = [[1, 0, 0], [0, 0, -1], [0, 1, 0]]
+    layer = desk.viewer.add_image(session.volume.read(), **place)
     desk.show(session, layer)
-    viewer.dims.set_point(0, origin[0] + 4 * size[0])
-    # Its middle, seen in the middle of the canvas.
-    voxel = np.array([4, 2 * (latents.shape[1] // 2), 6])
-    viewer.camera.center = origin + voxel * size
-    before = tuple(viewer.dims.point)
-    changes = []
-    session.selection.changed.connect(lambda: changes.append(1))
+    voxel = np.array([4, 4, 6])
+    here = layer.data_to_world(voxel)
+    viewer.dims.set_point(range(3), here)
+    before, camera = tuple(viewer.dims.point), camera_of(desk.viewer)
     native = desk.viewer.window._qt_viewer.canvas.native
+    middle, changes = native.rect().center(), []
+    session.selection.changed.connect(lambda: changes.append(1))
+    # A drag moves the picture.
     qtbot.wait(50)
-    middle = native.rect().center()
     qtbot.mousePress(native, LEFT, pos=middle)
     qtbot.mouseMove(native, middle + QPoint(40, 0))
     qtbot.mouseRelease(native, LEFT, pos=middle + QPoint(40, 0))
     assert not changes
-    viewer.camera.center = origin + voxel * size
+    # Seen in the middle of the canvas.
+    camera.center = here
     qtbot.wait(50)
     qtbot.mouseClick(native, LEFT, pos=middle)
     assert changes == [1]
-    z, y, x = picked = tuple((voxel // session.proposals.stride).tolist())
+    picked = tuple((voxel // session.proposals.stride).tolist())
     assert session.selection.voxel == picked
-    np.testing.assert_array_equal(session.selection.point, latents.read((z, y, x)))
+    np.testing.assert_array_equal(session.selection.point, latents.read(picked))
     assert session.chosen == (proposal_of(session, picked),)
-    np.testing.assert_allclose(viewer.dims.point, before)
-    (points,) = (layer for layer in viewer.layers if isinstance(layer, Points))
+    (points,) = (each for each in viewer.layers if isinstance(each, Points))
     assert picked in map(tuple, points.data.astype(int).tolist())
+    angstrom = 10 if lies == "in nm" else 1
+    np.testing.assert_allclose(points.data_to_world(picked), angstrom * np.array(here), atol=1e-6)
+    shown = viewer.dims.point[0] / before[0]
+    assert shown == pytest.approx(1) or shown == pytest.approx(angstrom)
 
 
 @pytest.mark.parametrize("how", ["outside", "on nothing", "Escape"])
@@ -413,6 +417,16 @@ def test_wheel_double_click_and_keys(qtbot, disk):
     for _ in range(100):
         wheel(disk, (150, 150), 1)
     assert disk.scene.half_width >= 1e-3
+
+
+def test_one_looks_again_where_one_looked(viewer, qtbot, disk, desk, session, open_disk):
+    wheel(disk, (100, 120), 3)
+    key(qtbot, disk, "Left")
+    view = disk.scene.view
+    viewer.window.remove_dock_widget(disk)
+    desk.show(None)
+    desk.show(session)
+    assert open_disk().scene.view == view
 
 
 def test_a_right_drag_shifts_the_drawing(disk):

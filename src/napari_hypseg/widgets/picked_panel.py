@@ -69,7 +69,7 @@ class PickedPanel(QWidget):
     def refresh(self) -> None:
         """Show what is picked."""
         session = self._desk.session
-        reason = first_of_all(session)
+        reason = first_of_all(self._desk)
         point = None if reason or session is None else session.selection.point
         self.slider.setEnabled(point is not None)
         allow(self.keep, "" if point is not None else reason or _NOTHING)
@@ -139,15 +139,18 @@ class PickedPanel(QWidget):
         self._ours = self._ours and bool(self._desk.runner.title)
 
 
-def first_of_all(session: Session | None) -> str:
+def first_of_all(desk: Desk) -> str:
     """What a person does before there is anything to see; empty if there is."""
+    session = desk.session
+    if session is None and desk.layer is None:
+        return "Choose a volume first: step 1 of Hyperbolic segmentation."
     if session is None:
-        return "Begin in the dock Hyperbolic segmentation: choose a volume in step 1."
-    if session.model is None and session.proposals is None:
+        return desk.lacks_session
+    if session.proposals is not None:
+        return ""
+    if session.model is None:
         return "Train a model first: step 2 of Hyperbolic segmentation."
-    if session.proposals is None:
-        return "Map the voxels first: step 3 of Hyperbolic segmentation."
-    return ""
+    return "Map the voxels first: step 3 of Hyperbolic segmentation."
 
 
 def words(session: Session, voxel: tuple[int, int, int], point: npt.ArrayLike) -> str:

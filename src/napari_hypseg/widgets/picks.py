@@ -50,7 +50,7 @@ class PickLayer:
             from napari.layers import Points
 
             self._layer = Points(
-                ndim=3, name="near on the disk", size=1.2, face_color="white",
+                ndim=3, name="near on the disk", size=0.6, face_color="white",
                 border_color="black", border_width=0.2, opacity=0.9, canvas_size_limits=_PIXELS,
                 blending="translucent_no_depth", metadata={MADE_KEY: True},
                 **place_of(session.proposals.latents.as_volume()),
