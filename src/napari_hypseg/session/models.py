@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from napari_hypseg.jobs import Job, finish
+from napari_hypseg.jobs import Job, Progress, finish
 from napari_hypseg.model import Model, ModelError
 from napari_hypseg.session.folder import SessionFolder
 from napari_hypseg.session.places import described, reread_volume
@@ -178,10 +178,13 @@ class SessionModels(SessionFolder, ABC):
 
         What is on show keeps its own.
         """
+        self.take(finish(self.use_job(model)))
+
+    def use_job(self, model: Model | int) -> Job[Trained]:
+        """The generator twin of `use`."""
+        yield Progress("loading the model", 0, 0)
         if isinstance(model, int):
-            self.take(Trained(model, self.versions.load(model)))
-            return
-        finish(self._keep_volume_job())
+            return Trained(model, self.versions.load(model))
         with locked(self.folder):
-            number = self.versions.keep(model)
-        self.take(Trained(number, model))
+            yield from self._keep_volume_job()
+            return Trained(self.versions.keep(model), model)

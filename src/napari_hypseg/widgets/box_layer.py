@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_hypseg.volumes import Box, Volume
-from napari_hypseg.widgets.layers import place_of
+from napari_hypseg.widgets.layers import MADE_KEY, data_point, place_of, through
 
 __all__ = ["BoxLayer", "visible_box"]
 
@@ -44,6 +44,7 @@ class BoxLayer:
             edge_color="yellow",
             face_color="transparent",
             edge_width=max(1.0, max(volume.shape[1:]) / 200),
+            metadata={MADE_KEY: True},
             **place_of(volume),
         )
         self.layer.events.data.connect(self._on_data)
@@ -74,20 +75,16 @@ class BoxLayer:
         for event in self._moves:
             event.disconnect(self._on_moved)
 
-    def _across(self) -> int:
-        """The axis that goes through the slices on show."""
-        return int(self._viewer.dims.order[0])
-
     def _slice(self) -> tuple[int, int] | None:
         """Axis through the slices and the slice on show; None in 3D."""
         if self._viewer.dims.ndisplay == 3:
             return None
-        across = self._across()
-        return across, round(float(self.layer.world_to_data(self._viewer.dims.point)[across]))
+        across = through(self._viewer)
+        return across, round(float(data_point(self._viewer, self.layer)[across]))
 
     def _on_moved(self, _event: Any = None) -> None:
         # A box that is dragged beyond the volume makes napari count its slices anew: not a move.
-        if len(self._viewer.dims.order) == 3 and self._slice() != self._place:
+        if self._viewer.dims.ndim >= 3 and self._slice() != self._place:
             self._draw()
 
     def _draw(self) -> None:
@@ -117,7 +114,7 @@ class BoxLayer:
             return
         if len(self.layer.data) != 1:
             return
-        corners, across = np.asarray(self.layer.data[0]), self._across()
+        corners, across = np.asarray(self.layer.data[0]), through(self._viewer)
         spans = list(self.box)
         for axis in set(range(3)) - {across}:
             size = self._shape[axis]
@@ -145,17 +142,17 @@ def visible_box(viewer: Any, layer: Any) -> Box:
     Parameters
     ----------
     viewer : napari.Viewer
-    layer : napari Image layer of three axes
+    layer : napari Image layer
     """
-    shape = layer.data[0].shape if layer.multiscale else layer.data.shape
+    shape = (layer.data[0] if layer.multiscale else layer.data).shape[-3:]
     spans = [slice(0, n) for n in shape]
     if viewer.dims.ndisplay == 2:
         # In voxels of the level on show.
         scale = np.asarray(layer.downsample_factors[layer.data_level]) if layer.multiscale else 1.0
-        low, high = np.asarray(layer.corner_pixels) * scale
+        low, high = (np.asarray(layer.corner_pixels) * scale)[:, -3:]
     else:
         low, high = np.zeros(3), np.array(shape)
-    for axis in viewer.dims.order[1:]:
+    for axis in set(range(3)) - {through(viewer)}:
         start, stop = max(0.0, low[axis]), min(float(shape[axis]), high[axis] + 1)
         margin = (stop - start) / 5
         first, last = int(start + margin), int(np.ceil(stop - margin))

@@ -3,44 +3,70 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari.layers import Image
 from psygnal import Signal
 from qtpy.QtCore import QTimer
 
-from napari_hypseg.jobs import Job
-from napari_hypseg.volumes import Volume
+from napari_hypseg.jobs import Job, Progress
+from napari_hypseg.session.proposals import Proposals
+from napari_hypseg.volumes import Box, Volume, VolumeError
+from napari_hypseg.volumes.atomic import BusyError
+from napari_hypseg.widgets import parts
+from napari_hypseg.widgets.folders import default_folder, take_up_job
+from napari_hypseg.widgets.layers import MADE_KEY, shown_volume, voxels_replaced, warp_of
+from napari_hypseg.widgets.loading import Loader
+from napari_hypseg.widgets.looks import camera_of, look_of, show_look
 from napari_hypseg.widgets.runner import JobRunner
 
 if TYPE_CHECKING:
     from napari_hypseg.session import Session
 
-__all__ = ["Desk", "desk_of"]
+__all__ = ["Desk", "desk_of", "is_volume"]
 
-# Milliseconds after which the slider counts as resting.
-_REST = 300
+# Milliseconds after which the slider counts as resting, and a person as looking somewhere.
+_REST, _LOOKS = 300, 1000
+_OPENING = "opening the session"
 # What a session announces; a dock connects to the desk's signal of the same name.
 _RELAYED = ("model_changed", "proposals_changed", "k_changed", "chosen_changed")
+# What a layer announces that puts it elsewhere.
+_PLACE = ("scale", "translate", "units", "rotate", "shear", "affine", "name")
 
 
 class Desk:
     """What the docks of one viewer look at and work on; it holds nothing that the session has.
 
+    It lives as long as the viewer's window, whichever docks are open.
+
     Attributes
     ----------
     viewer : napari.Viewer
     runner : JobRunner
+    loader : Loader
     session : Session or None
         The one on show; `show` replaces it.
     layer : napari.layers.Image or None
         The layer that shows its volume.
+    box : tuple of slice or None
+        The part of the volume that is mapped next; all of it without.
+    device : str
+        Where is computed.
+    problem : str
+        Why there is no session of the layer; empty while it is being opened.
+    ended : bool
+        Whether the window is gone.
     session_changed : psygnal.Signal
-        Another session is on show, or none.
+        Another session is on show, or none, or another layer.
     model_changed, proposals_changed, k_changed, chosen_changed, classes_changed, \
 classes_chosen_changed, selection_changed : psygnal.Signal
         Those of the session on show, whichever it is; all of them on the main thread.
+    box_changed : psygnal.Signal
+    layers_changed : psygnal.Signal
+        The viewer has other layers, or others' names.
     rested : psygnal.Signal
         The slider has not moved for a moment: what takes longer waits for it.
     said : psygnal.Signal of str
@@ -55,52 +81,172 @@ classes_chosen_changed, selection_changed : psygnal.Signal
     classes_changed = Signal(object)
     classes_chosen_changed = Signal()
     selection_changed = Signal()
+    box_changed = Signal()
+    layers_changed = Signal()
     rested = Signal()
     said = Signal(str)
 
     def __init__(self, viewer: Any) -> None:
         self.viewer = viewer
         self.runner = JobRunner()
+        self.loader = Loader()
         self.session: Session | None = None
         self.layer: Any = None
-        self._rest = QTimer()
-        self._rest.setSingleShot(True)
-        self._rest.setInterval(_REST)
-        self._rest.timeout.connect(self._on_rest)
+        self.box: Box | None = None
+        self.device = "auto"
+        self.problem = ""
+        self.ended = False
+        self._chooses = False
+        # Whether the layer was put elsewhere while a job ran.
+        self._was_moved = False
+        # Takes the partial results of the running job.
+        self._takes_parts: Session | None = None
+        self._task: Any = None
+        self._rest = _timer(_REST, self._on_rest)
+        self._write_look = _timer(_LOOKS, self._save_view)
+        # Runs while the viewer settles after its layers have changed.
+        self._settle = _timer(0, self._on_settled)
         self.k_changed.connect(lambda: self._rest.start())
+        self.runner.changed.connect(self._on_runner)
+        self.runner.progressed.connect(self._on_progress)
+        self._watch_viewer()
+        from napari_hypseg.widgets.classes_layer import ClassesLayer
+        from napari_hypseg.widgets.picks import PickLayer
+        from napari_hypseg.widgets.proposals_layer import ProposalsLayer
 
-    def _on_rest(self) -> None:
-        if self.session is not None:
-            self.session.save_view()
-            self.rested.emit()
+        self.proposals_layer = ProposalsLayer(self)
+        self.classes_layer = ClassesLayer(self)
+        self.pick_layer = PickLayer(self)
+
+    def _watch_viewer(self) -> None:
+        viewer, dims = self.viewer, self.viewer.dims.events
+        self._links: list[tuple[Any, Callable[..., Any]]] = [
+            (viewer.layers.events.inserted, self._on_inserted),
+            (viewer.layers.events.removing, self._on_layers),
+            (viewer.layers.events.removed, self._on_layers),
+            (viewer.layers.events.renamed, self._on_renamed),
+            (dims.point, self._on_look),
+            (dims.ndisplay, self._on_look),
+            (dims.order, self._on_look),
+            (camera_of(viewer).events, self._on_look),
+        ]
+        for event, slot in self._links:
+            event.connect(slot)
+        if self.window is not None:
+            self.window.destroyed.connect(self.end)
+
+    @property
+    def window(self) -> Any:
+        """The window of the viewer; None once it is closed, and of a viewer without one."""
+        return getattr(getattr(self.viewer, "window", None), "_qt_window", None)
+
+    def end(self) -> None:
+        """The window is gone: nothing is waited for, announced or kept alive any more."""
+        if self.ended:
+            return
+        self.ended = True
+        self.runner.leave()
+        self.loader.stop()
+        if self._write_look.isActive():
+            self._save_view()
+        for timer in (self._rest, self._write_look, self._settle):
+            timer.stop()
+        self._watch_layer(None)
+        for event, slot in self._links:
+            event.disconnect(slot)
+        self._relay(None)
+        self.session = None
+        _DESKS.pop(self.viewer, None)
+
+    # -- the session on show
 
     def show(self, session: Session | None, layer: Any = None) -> None:
         """Put another session on show, or none; what runs for the one before is dropped."""
         self.runner.supersede()
-        if self.session is not None:
-            for name in _RELAYED:
-                getattr(self.session, name).disconnect(getattr(self, name).emit)
-            self.session.classes.changed.disconnect(self.classes_changed.emit)
-            self.session.classes.chosen_changed.disconnect(self.classes_chosen_changed.emit)
-            self.session.selection.changed.disconnect(self.selection_changed.emit)
-        self.session, self.layer = session, layer
+        if self._write_look.isActive():
+            self._write_look.stop()
+            self._save_view()
+        self._relay(session)
+        self._watch_layer(layer)
+        self.session, self.problem, self._was_moved = session, "", False
+        self.box = None
+        self._lay_on(on_show=True)
+        self.session_changed.emit()
+        self.box_changed.emit()
         if session is not None:
+            show_look(self.viewer, session.record.view.window)
+
+    def _relay(self, session: Session | None) -> None:
+        """Pass on what a session announces, and no other."""
+        for each, turn in ((self.session, "disconnect"), (session, "connect")):
+            if each is None:
+                continue
             for name in _RELAYED:
-                getattr(session, name).connect(getattr(self, name).emit)
-            session.classes.changed.connect(self.classes_changed.emit)
-            session.classes.chosen_changed.connect(self.classes_chosen_changed.emit)
-            session.selection.changed.connect(self.selection_changed.emit)
+                getattr(getattr(each, name), turn)(getattr(self, name).emit)
+            getattr(each.classes.changed, turn)(self.classes_changed.emit)
+            getattr(each.classes.chosen_changed, turn)(self.classes_chosen_changed.emit)
+            getattr(each.selection.changed, turn)(self.selection_changed.emit)
+
+    def open(self, volume: Volume, folder: Path, layer: Any) -> None:
+        """Open the session of a folder, or begin one there, and put it on show.
+
+        What is on show stays until then, and if the folder holds the work on another volume.
+        """
+        self._open(volume, folder, layer, others=False)
+
+    def choose(self, layer: Any) -> None:
+        """Put the session of a layer on show, in the folder that is its own; None puts it away."""
+        layer = getattr(layer, "__wrapped__", layer)
+        self.show(None, layer)
+        if layer is None:
+            return
+        try:
+            volume = shown_volume(layer)
+        except VolumeError as error:
+            self._refuse(str(error))
+            return
+        self._open(volume, default_folder(layer), layer, others=True)
+
+    def _open(self, volume: Volume, folder: Path, layer: Any, *, others: bool) -> None:
+        def take(found: Session | str) -> None:
+            if isinstance(found, str):
+                self._refuse(found)
+            else:
+                self.show(found, layer)
+                self.said.emit("")
+
+        self.runner.supersede()
+        job = take_up_job(volume, folder.expanduser(), others=others)
+        self.start(_OPENING, job, take)
+
+    def _refuse(self, sentence: str) -> None:
+        self.problem = "" if self.session is not None else sentence
+        self.said.emit(f"✗  {sentence}")
         self.session_changed.emit()
 
-    def open(self, volume: Volume | None, folder: Path, layer: Any) -> None:
-        """Open the session of a folder, or begin one there, and put it on show."""
-        from napari_hypseg.session import Session
+    def stops(self, what: str) -> bool:
+        """Whether nothing that takes long is running, or a person wants it stopped.
 
-        self.start(
-            "opening the session",
-            Session.open_job(folder, volume),
-            lambda session: self.show(session, layer),
-        )
+        Parameters
+        ----------
+        what : str
+            What would stop it, to begin the question with.
+        """
+        title = self.runner.title
+        if not title or title == _OPENING:
+            return True
+        return parts.ask(self.window, f"{what}: stop that, too? What is done stays.", "Stop", "Go on")
+
+    @property
+    def lacks_session(self) -> str:
+        """Why there is nothing to work on; empty if there is."""
+        if self.session is not None:
+            return ""
+        if self.layer is None:
+            return "Needs a volume: step 1"
+        return self.problem or "The session of this layer is being opened"
+
+    # -- work
 
     def start(self, title: str, job: Job[Any], on_done: Callable[[Any], Any] | None = None) -> None:
         """Run a job in the background; its result is put to use on the main thread.
@@ -115,8 +261,179 @@ classes_chosen_changed, selection_changed : psygnal.Signal
             result of it too.
         """
         session = self.session
+        self._takes_parts = session if on_done is None else None
         take = session.take if on_done is None and session is not None else on_done
-        self.runner.start(title, job, take)
+
+        def use(result: Any) -> None:
+            with self.telling():
+                if take is not None:
+                    take(result)
+
+        self.runner.start(title, job, use)
+
+    @contextmanager
+    def telling(self) -> Iterator[None]:
+        """Tell a person, in a sentence, what goes wrong inside."""
+        try:
+            yield
+        except (ValueError, OSError, BusyError) as error:
+            self.said.emit(f"✗  {error}")
+
+    def _on_progress(self, progress: Progress, _left: str) -> None:
+        session = self.session
+        is_taken = session is not None and session is self._takes_parts
+        if is_taken and isinstance(progress.partial, Proposals):
+            with self.telling():
+                session.take(progress.partial)
+
+    def _on_runner(self) -> None:
+        self._tell_window()
+        if not self.runner.title and self._was_moved:
+            self._on_moved()
+
+    def _tell_window(self) -> None:
+        """Let napari ask before a person closes it while something runs."""
+        from napari.utils.task_status import Status
+
+        window, title = getattr(self.viewer, "window", None), self.runner.title
+        register = getattr(window, "_register_task_status", None)
+        if register is None:
+            return
+        if self._task is not None:
+            window._update_task_status(self._task, Status.COMPLETED)  # type: ignore[union-attr]
+            self._task = None
+        if title:
+            self._task = register("Hyperbolic segmentation", Status.BUSY, title, self.runner.stop)
+
+    def _on_rest(self) -> None:
+        if self.session is not None:
+            self._save_view()
+            self.rested.emit()
+
+    # -- the layer of the volume
+
+    def choose_by_itself(self) -> None:
+        """Choose a tomogram now and whenever there is none, for as long as the window lives."""
+        self._chooses = True
+        self._on_settled()
+
+    def _watch_layer(self, layer: Any) -> None:
+        """Follow a layer's place and voxels, and the one before no more."""
+        layer = getattr(layer, "__wrapped__", layer)
+        for each, turn in ((self.layer, "disconnect"), (layer, "connect")):
+            if each is not None:
+                for name in _PLACE:
+                    getattr(getattr(each.events, name), turn)(self._on_moved)
+                getattr(each.events.data, turn)(self._on_data)
+        self.layer = layer
+
+    def _on_moved(self, _event: Any = None) -> None:
+        """Another voxel size, place or name: nothing is mapped anew."""
+        self._was_moved = bool(self.runner.title)
+        if self._was_moved or self.session is None or self.layer is None:
+            return
+        with self.telling():
+            self.session.use_volume(shown_volume(self.layer))
+            self._lay_on(on_show=True)
+            self.session_changed.emit()
+
+    def _on_data(self, _event: Any = None) -> None:
+        """Other voxels: another volume, with a session of its own."""
+        voxels_replaced(self.layer)
+        self.said.emit(f"{self.layer.name} has other voxels now: this is another volume")
+        self.choose(self.layer)
+
+    def _on_inserted(self, event: Any) -> None:
+        self._on_layers()
+        if event.value.metadata.get(MADE_KEY):
+            self._lay_on(event.value)
+
+    def _on_renamed(self, _event: Any = None) -> None:
+        self.layers_changed.emit()
+
+    def _on_layers(self, _event: Any = None) -> None:
+        if not self.ended:
+            self._settle.start()
+
+    def _on_settled(self) -> None:
+        """Notice that the layer is gone, or that there is one to begin with."""
+        if hasattr(self.viewer, "window") and self.window is None:
+            self.end()
+            return
+        layers = list(self.viewer.layers)
+        if self.layer is not None and self.layer not in layers:
+            title, name = self.runner.title, self.layer.name
+            if self.stops(f"The layer {name} was removed while its {title} goes on"):
+                self.show(None)
+                if title and title != _OPENING:
+                    self.said.emit(f"{title}: stopped; open {name} again to go on with it")
+            else:
+                # The session has the voxels; its work and what was kept stay.
+                self._watch_layer(None)
+                self.session_changed.emit()
+        if self._chooses and self.layer is None and self.session is None:
+            found = [e for e in layers if is_volume(e) and not e.metadata.get(MADE_KEY)]
+            if found:
+                self.choose(found[-1])
+        self.layers_changed.emit()
+
+    def _lay_on(self, made: Any = None, *, on_show: bool = False) -> None:
+        """Let layers that were made of the volume lie on it, however it is turned or mirrored."""
+        if self.layer is None:
+            return
+        warp = warp_of(self.layer)
+        some = [made] if made is not None else []
+        if on_show:
+            some = [e for e in self.viewer.layers if e.metadata.get(MADE_KEY)]
+        for each in some:
+            if each is not self.layer and each.ndim == 3:
+                each.affine = warp
+
+    # -- where a person looks
+
+    def keep_look(self, name: str, look: Any) -> None:
+        """Keep what a dock shows, as JSON values; it is written a moment later.
+
+        Parameters
+        ----------
+        name : str
+            Of the dock, such as "disk"; `look` gives it back.
+        look : JSON value
+        """
+        if self.session is not None:
+            self.session.record.view.window[name] = look
+            self._write_look.start()
+
+    def look(self, name: str) -> Any:
+        """What `keep_look` was given last in this session, maybe by another program; or None."""
+        return None if self.session is None else self.session.record.view.window.get(name)
+
+    def _on_look(self, _event: Any = None) -> None:
+        # What the viewer does by itself when layers come and go is nowhere that a person looks.
+        if self.session is not None and not self._settle.isActive():
+            self.session.record.view.window.update(look_of(self.viewer))
+            self._write_look.start()
+
+    def _save_view(self) -> None:
+        if self.session is not None:
+            with self.telling():
+                self.session.save_view()
+
+
+def is_volume(layer: Any) -> bool:
+    """Whether a layer can be segmented: an image of (z, y, x), of one value each."""
+    if not isinstance(layer, Image) or layer.rgb:
+        return False
+    shape = (layer.data[0] if layer.multiscale else layer.data).shape
+    return len(shape) >= 3 and set(shape[:-3]) <= {1}
+
+
+def _timer(milliseconds: int, slot: Callable[[], Any]) -> QTimer:
+    timer = QTimer()
+    timer.setSingleShot(True)
+    timer.setInterval(milliseconds)
+    timer.timeout.connect(slot)
+    return timer
 
 
 _DESKS: weakref.WeakKeyDictionary[Any, Desk] = weakref.WeakKeyDictionary()

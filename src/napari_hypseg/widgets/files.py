@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from napari_hypseg.session.files import SESSION_FILE, read_session, reread_volume
+from napari_hypseg.session.places import reread_volume
+from napari_hypseg.session.record import SESSION_FILE, read_record
 from napari_hypseg.volumes import READABLE_SUFFIXES, read_volume, write_image, write_labels
 from napari_hypseg.widgets.layers import SESSION_KEY, LayerData, layer_of, volume_of
 
@@ -51,13 +52,18 @@ def _read_session(path: str) -> list[LayerData]:
     """The volume of a session; once it is shown, the docks take the session up."""
     import napari
 
-    volume = reread_volume(Path(path), read_session(path))
-    viewer = napari.current_viewer()
+    folder, viewer, online = Path(path), napari.current_viewer(), False
+    known = read_record(folder).volume
     if viewer is not None:
-        from napari_hypseg.widgets.reopen import take_up_soon
+        from napari_hypseg.widgets.reopen import may_contact, take_up_soon
 
-        take_up_soon(viewer, Path(path))
-    return [layer_of(volume, metadata={SESSION_KEY: path})]
+        # A session of somebody else may name any URL.
+        if known.place is not None and "://" in known.place.path:
+            online = may_contact(known.place.path, folder)
+    volume = reread_volume(folder, known, online=online)
+    if viewer is not None:
+        take_up_soon(viewer, folder)
+    return [layer_of(volume, metadata={SESSION_KEY: str(folder)})]
 
 
 def save_image(path: str, data: Any, attributes: Mapping[str, Any]) -> list[str]:

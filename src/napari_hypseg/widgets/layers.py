@@ -8,9 +8,11 @@ from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from napari_hypseg.jobs import Job, Progress
 from napari_hypseg.volumes import Volume, VolumeError
+from napari_hypseg.volumes.contents import LazyView
 from napari_hypseg.volumes.units import angstroms, in_angstrom
 from napari_hypseg.volumes.volume import slabs
 
@@ -18,10 +20,15 @@ __all__ = [
     "MADE_KEY",
     "SESSION_KEY",
     "LayerData",
+    "data_point",
     "gather_job",
     "layer_of",
     "place_of",
+    "shown_volume",
+    "through",
     "volume_of",
+    "voxels_replaced",
+    "warp_of",
 ]
 
 LayerData = tuple[Any, dict[str, Any], Literal["image", "labels"]]
@@ -114,10 +121,11 @@ def volume_of(data: Any, attributes: Mapping[str, Any]) -> Volume:
     Parameters
     ----------
     data : array-like, shape (z, y, x), or sequence of them
-        The layer's data; of a multiscale layer the finest level.
+        The layer's data; of a multiscale layer the finest level. Axes of length 1 may come before.
     attributes : mapping
         Its ``name``, ``scale``, ``translate``, ``units`` and ``metadata``. Lengths in pixels, the
-        layer's scale having never been set, count as angstrom.
+        layer's scale having never been set, count as angstrom. Of a negative scale the size
+        counts: `warp_of` has the rest.
 
     Raises
     ------
@@ -132,20 +140,96 @@ def volume_of(data: Any, attributes: Mapping[str, Any]) -> Volume:
     name = str(attributes.get("name", "layer"))
     if attributes.get("multiscale") or isinstance(data, list | tuple):
         data = data[0]
-    if len(data.shape) != 3 or attributes.get("rgb"):
+    shape = tuple(data.shape)
+    before = len(shape) - 3
+    if before < 0 or attributes.get("rgb") or set(shape[:before]) > {1}:
         raise VolumeError(
             f"{name}: a volume needs 3 axes (z, y, x) of one value each, this layer has shape "
-            f"{tuple(data.shape)}"
+            f"{shape}"
         )
+    if before:
+        array = isinstance(data, np.ndarray)
+        data = data.reshape(shape[-3:]) if array else LazyView(data, (before, before + 1, before + 2))
     units = attributes.get("units") or "angstrom"
-    each = (units,) * 3 if isinstance(units, str) else tuple(units)
+    each = (units,) * 3 if isinstance(units, str) else tuple(units)[-3:]
     lengths = [angstroms(str(unit)) or 1.0 for unit in each]
 
     def triple(key: str, default: float) -> tuple[float, float, float]:
         given = attributes.get(key)
-        values = np.full(3, default) if given is None else np.asarray(given, float)
+        values = np.full(3, default) if given is None else np.asarray(given, float)[-3:]
         z, y, x = (in_angstrom(v, u) for v, u in zip(values.tolist(), lengths, strict=True))
         return z, y, x
 
     source = (attributes.get("metadata") or {}).get(_SOURCE)
-    return Volume(data, triple("scale", 1.0), triple("translate", 0.0), name, source)
+    z, y, x = map(abs, triple("scale", 1.0))
+    return Volume(data, (z, y, x), triple("translate", 0.0), name, source)
+
+
+def shown_volume(layer: Any) -> Volume:
+    """The volume that a layer in a viewer shows; the errors are those of `volume_of`."""
+    return volume_of(
+        layer.data,
+        {"name": layer.name, "scale": layer.scale, "translate": layer.translate,
+         "units": layer.units, "multiscale": layer.multiscale, "rgb": getattr(layer, "rgb", False),
+         "metadata": layer.metadata},
+    )  # fmt: skip
+
+
+def voxels_replaced(layer: Any) -> None:
+    """Note that a layer no longer shows what it was opened from."""
+    for key in (_SOURCE, SESSION_KEY):
+        layer.metadata.pop(key, None)
+
+
+def warp_of(layer: Any) -> npt.NDArray[np.float64]:
+    """How a layer lies in the world beyond what its volume tells, for ``affine`` of made layers.
+
+    A volume has a voxel size and an origin; a layer can be turned, sheared and mirrored, too.
+    What is made of the volume lies on the layer if this follows.
+
+    Parameters
+    ----------
+    layer : napari Image layer
+
+    Returns
+    -------
+    array, shape (4, 4)
+        From the place that the volume gives, along (z, y, x) in angstrom, to the place in the
+        world; the identity for most.
+    """
+    volume = shown_volume(layer)
+    lengths = np.array([angstroms(str(unit)) or 1.0 for unit in layer.units[-3:]])
+
+    def world(corner: Any) -> npt.NDArray[np.float64]:
+        index = np.zeros(layer.ndim)
+        index[-3:] = corner
+        return np.asarray(layer.data_to_world(index), float)[-3:] * lengths
+
+    steps, warp = np.eye(3), np.eye(4)
+    origin = world(np.zeros(3))
+    axes = np.stack([(world(step) - origin) for step in steps], axis=1)
+    warp[:3, :3] = axes / np.asarray(volume.voxel_size)
+    warp[:3, 3] = origin - warp[:3, :3] @ np.asarray(volume.origin)
+    # What is left of rounding would make napari resample every slice.
+    return np.round(warp, 12) if not np.allclose(warp, np.eye(4), atol=1e-9) else np.eye(4)
+
+
+def through(viewer: Any) -> int:
+    """The axis, of (z, y, x), that goes through the slices that a viewer shows."""
+    dims = viewer.dims
+    first = dims.ndim - 3
+    hidden = [axis - first for axis in dims.order[:-2] if axis >= first]
+    return int(hidden[-1]) if hidden else 0
+
+
+def data_point(viewer: Any, layer: Any) -> npt.NDArray[np.float64]:
+    """Where the slices on show meet, in voxels of a layer, along (z, y, x).
+
+    The viewer counts in a unit of its own if its layers have several.
+    """
+    point = np.asarray(viewer.dims.point, float)
+    for axis in range(1, min(len(point), layer.ndim) + 1):
+        ours, theirs = angstroms(str(layer.units[-axis])), angstroms(str(viewer.dims.units[-axis]))
+        if ours and theirs:
+            point[-axis] *= theirs / ours
+    return np.asarray(layer.world_to_data(point), float)[-3:]

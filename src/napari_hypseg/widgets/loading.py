@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import importlib
-import importlib.util
-import os
 import sys
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QObject, Signal
 
 from napari_hypseg.widgets.settings import read_settings
+from napari_hypseg.widgets.threads import run_in_thread
 
-if TYPE_CHECKING:
-    from types import ModuleType
+__all__ = ["Choices", "Loader"]
 
-__all__ = ["Choices", "find_choices", "load_torch"]
-
-# Seconds that a thread may run while others wait.
-_TURN = 0.0005
+# What the steps, and napari's first labels layer, need.
+_NEEDED = ("torch", "napari_hypseg.session", "pandas", "skimage.color")
 
 
 @dataclass(frozen=True)
@@ -42,60 +36,72 @@ class Choices:
     device: str
 
 
-def load_torch() -> ModuleType:
-    """PyTorch, loaded in a thread without holding the others up.
+class Loader(QObject):
+    """Loads PyTorch and the rest in a thread.
 
-    Python loads a library of compiled code in one go, and no other thread runs meanwhile: of
-    PyTorch's that is a fifth of a second. A foreign function leaves the others running, so it is
-    loaded by one first, and ``import`` finds it there.
+    Attributes
+    ----------
+    choices : Choices or None
+        None until all is loaded.
+    problem : str
+        Why it can't be; empty as long as it may.
+    changed : Signal
+        Either of them has.
     """
-    found = importlib.util.find_spec("torch") if "torch" not in sys.modules else None
-    # Without a place of its own nothing is opened: never what lies in the current folder.
-    if found is not None and found.origin and os.name == "posix":
-        folder = Path(found.origin).parent
-        load = ctypes.CDLL(None).dlopen
-        load.argtypes, load.restype = (ctypes.c_char_p, ctypes.c_int), ctypes.c_void_p
-        for path in folder.glob("lib/libtorch_python.*"):
-            load(os.fsencode(path), os.RTLD_NOW)
-    return importlib.import_module("torch")
 
+    changed = Signal()
+    _done = Signal(object)
 
-def find_choices() -> Choices:
-    """Load what the steps need later, and say what can be chosen.
+    def __init__(self) -> None:
+        super().__init__()
+        self.choices: Choices | None = None
+        self.problem = ""
+        self._has_begun = self._is_wanted = False
+        self._done.connect(self._on_done)
 
-    Python looks for garbage among all that is loaded again and again, a fifth of a second each
-    time, and nothing else can run then. So it does not meanwhile; nor later among what is there
-    at the end, until somebody calls `gc.unfreeze`. And the window waits for its turn each time
-    that Qt has let others run: turns are short meanwhile.
-    """
-    collects, turn = gc.isenabled(), sys.getswitchinterval()
-    gc.disable()
-    sys.setswitchinterval(_TURN)
-    try:
-        return _find_choices()
-    finally:
-        sys.setswitchinterval(turn)
-        gc.freeze()
-        if collects:
-            gc.enable()
+    def begin(self) -> None:
+        """Begin to load, once."""
+        if not self._has_begun:
+            self._has_begun = self._is_wanted = True
+            self._thread = run_in_thread(self._load, self.stop)
+
+    def stop(self) -> None:
+        """Load no further library; what is being loaded is loaded to its end."""
+        self._is_wanted = False
+
+    def _load(self) -> None:
+        found: Choices | Exception | None = None
+        try:
+            for name in _NEEDED:
+                if not self._is_wanted:
+                    return
+                importlib.import_module(name)
+            if self._is_wanted:
+                found = _find_choices()
+        # Of any kind: a library that doesn't fit this machine raises what it likes.
+        except Exception as error:
+            found = error
+        if self._is_wanted:
+            self._done.emit(found)
+
+    def _on_done(self, found: Choices | Exception) -> None:
+        self._thread.join()
+        if isinstance(found, Choices):
+            self.choices = found
+        else:
+            self.problem = f"PyTorch can't be loaded: {found}"
+        if self._is_wanted:
+            self.changed.emit()
 
 
 def _find_choices() -> Choices:
-    asked = read_settings().device
-    torch = load_torch()
+    torch = sys.modules["torch"]
+    from napari_hypseg.model.config import PRESETS
     from napari_hypseg.model.gyroplane import load_geoopt
+    from napari_hypseg.training import select_device
 
     # The first optimiser brings PyTorch's compiler along.
     load_geoopt().optim.RiemannianAdam([torch.zeros(1)])
-    importlib.import_module("napari_hypseg.session")
-    # napari's first labels layer needs these: for it the window would stand still.
-    for name in ("pandas", "skimage.color"):
-        importlib.import_module(name)
-    importlib.import_module("vispy.visuals.line.dash_atlas").DashAtlas()
-
-    from napari_hypseg.model.config import PRESETS
-    from napari_hypseg.training import select_device
-
     devices = {"auto": f"best there is ({select_device('auto').type})", "cpu": "processor (cpu)"}
     for index in range(torch.cuda.device_count()):
         free, _ = torch.cuda.mem_get_info(index)
@@ -103,6 +109,7 @@ def _find_choices() -> Choices:
         devices[f"cuda:{index}"] = f"{name}, {free / 1e9:.0f} GB free (cuda:{index})"
     if torch.backends.mps.is_available():
         devices["mps"] = "Apple GPU (mps)"
+    asked = read_settings().device
     # Of several GPUs the first.
     device = next((name for name in devices if name.split(":")[0] == asked), "auto")
     return Choices({name: p.training.steps for name, p in PRESETS.items()}, devices, device)

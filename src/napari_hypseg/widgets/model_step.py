@@ -1,30 +1,31 @@
-"""Step 2 of the dock, the model: train one, or load it."""
+"""Step 2 of the dock, the model: train one, go on with one, or load it."""
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import ComboBox, Container, Select, SpinBox
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog
-from superqt.utils import create_worker
 
 from napari_hypseg.jobs import Job, Progress
+from napari_hypseg.session.plan import with_suffix
+from napari_hypseg.widgets.desk import Desk, is_volume
 from napari_hypseg.widgets.glimpses import Glimpses
-from napari_hypseg.widgets.loading import Choices, find_choices
-from napari_hypseg.widgets.parts import LossLine, Step, allow, button, folded, narrow
-from napari_hypseg.widgets.runner import JobRunner
-from napari_hypseg.widgets.state import State, load_job, save_job, train_job
-from napari_hypseg.widgets.volume_step import VolumeStep
+from napari_hypseg.widgets.layers import shown_volume
+from napari_hypseg.widgets.parts import LossLine, Step, allow, ask, button, combo, folded, narrow
+
+if TYPE_CHECKING:
+    from napari_hypseg.model import Model
+    from napari_hypseg.session import Session
+    from napari_hypseg.session.session import Trained
 
 __all__ = ["ModelStep"]
 
-# Milliseconds until PyTorch is loaded: the dock is drawn before.
-_SOON = 100
 _LOADING = "Loading PyTorch: it takes a few seconds"
+_TRAINING = "training"
+_ENDING = ".hypseg"
 
 _PRESETS = {
     "default": "Ours: quick, and the one to begin with",
@@ -33,7 +34,7 @@ _PRESETS = {
 
 
 class ModelStep(Step):
-    """Train a model on the volume of step 1, or load one.
+    """Train a model on the volume, or load one: each is a version, and none is overwritten.
 
     Attributes
     ----------
@@ -41,21 +42,31 @@ class ModelStep(Step):
         ``preset``, ``steps``, ``seed``, ``device``, ``also``.
     """
 
-    def __init__(self, state: State, runner: JobRunner, volume: VolumeStep) -> None:
+    def __init__(self, desk: Desk) -> None:
         super().__init__("2  Model")
-        self._state, self._runner, self._volume = state, runner, volume
-        # The voxels that the session was opened for.
-        self._voxels: Any = None
-        # The session of the job under way, once it is open.
-        self._opened: Any = None
-        self._choices: Choices | None = None
-        self._has_left = False
-        self.train = button("Train", "Train on this volume, in the background", self._train)
+        self._desk = desk
+        self.train = button(
+            "Train", "Train a model on this volume, in the background; the one in use stays until "
+            "the new one is finished", self._train,
+        )  # fmt: skip
+        self.more = button(
+            "Continue", "Train the model in use further, as many steps as the options say: it "
+            "makes the next version", self._continue,
+        )  # fmt: skip
         self.load_file = button(
             "Load…", "Take a model trained before, on this or other tomograms", self._load
         )
-        self.save_file = button("Save…", "Write the model to a file of your choice", self._save)
-        self.row(self.train, self.load_file, self.save_file)
+        self.save_file = button("Save…", "Write the model in use to a file", self._save)
+        self.row(self.train, self.more, self.load_file, self.save_file)
+        self.resume = button("Resume", "Go on with the training that was stopped", self._resume)
+        self.use_stopped = button(
+            "Use as it is", "Make a model of the training that was stopped, as far as it came",
+            self._use_stopped,
+        )  # fmt: skip
+        self.row(self.resume, self.use_stopped)
+        self.versions = combo("The model to map with: each training has made one")
+        self.versions.activated.connect(lambda _index: self._use(self.versions.currentData()))
+        self.row(self.versions)
         self.loss, self.glimpses = LossLine(), Glimpses()
         self.row(self.loss, self.glimpses)
         self.form = Container(widgets=[
@@ -72,183 +83,102 @@ class ModelStep(Step):
         ])  # fmt: skip
         self.form["also"].native.setMaximumHeight(60)
         self.form["preset"].changed.connect(self._on_preset)
-        self.form.changed.connect(self.refresh)
+        self.form["device"].changed.connect(lambda device: setattr(desk, "device", device))
         for name in ("preset", "device"):
             narrow(self.form[name].native)
         self.column.addWidget(folded(self.form))
-        runner.progressed.connect(self._on_progress)
-        runner.stopped.connect(self._on_stopped)
-        volume.edited.connect(self._list_others)
-        state.result_changed.connect(self._on_result)
-        timer = QTimer(self)
-        timer.setSingleShot(True)
-        timer.timeout.connect(self._look_up)
-        timer.start(_SOON)
-
-    def _look_up(self) -> None:
-        """Find out in a thread what can be chosen."""
-        worker = create_worker(find_choices, _start_thread=False, _ignore_errors=True)
-        worker.returned.connect(self._on_choices)
-        worker.errored.connect(self._on_error)
-        worker.start()
+        self._links = [
+            (desk.session_changed, self._on_session), (desk.model_changed, self._on_model),
+            (desk.proposals_changed, self.refresh), (desk.layers_changed, self._list_others),
+            (desk.runner.progressed, self._on_progress), (desk.loader.changed, self._on_choices),
+        ]  # fmt: skip
+        for signal, slot in self._links:
+            signal.connect(slot)
+        desk.loader.begin()
+        self._list_others()
+        self._on_choices()
+        self._on_session()
 
     def leave(self) -> None:
-        """Wait for nothing any more: the widgets may be gone already."""
-        self._has_left = True
-        # `find_choices` has frozen what was there.
-        gc.unfreeze()
+        """Listen to the desk no more."""
+        for signal, slot in self._links:
+            signal.disconnect(slot)
 
-    def _on_error(self, error: Exception) -> None:
-        if not self._has_left:
-            self.said.emit(f"✗  PyTorch can't be loaded: {error}")
+    # -- the form
 
-    def _on_choices(self, choices: Choices) -> None:
-        if self._has_left:
-            # Frozen after `leave`.
-            gc.unfreeze()
-            return
-        self._choices = choices
-        preset = self.form["preset"]
-        preset.choices = list(choices.steps)
-        self._on_preset(preset.value)
-        for index, name in enumerate(choices.steps):
-            tip = _PRESETS.get(name, "An ablation of the published system")
-            preset.native.setItemData(index, tip, Qt.ItemDataRole.ToolTipRole)
-        self.form["device"].choices = [(text, name) for name, text in choices.devices.items()]
-        self.form["device"].value = choices.device
-        self._show_settings()
+    def _on_choices(self) -> None:
+        choices = self._desk.loader.choices
+        if choices is not None:
+            preset, device = self.form["preset"], self._desk.device
+            preset.choices = list(choices.steps)
+            self._on_preset(preset.value)
+            for index, name in enumerate(choices.steps):
+                tip = _PRESETS.get(name, "An ablation of the published system")
+                preset.native.setItemData(index, tip, Qt.ItemDataRole.ToolTipRole)
+            self.form["device"].choices = [(text, name) for name, text in choices.devices.items()]
+            self.form["device"].value = choices.device if device == "auto" else device
+            self._show_settings()
         self.refresh()
 
     @property
     def is_ready(self) -> bool:
         """Whether PyTorch is loaded and the form complete."""
-        return self._choices is not None
+        return self._desk.loader.choices is not None
 
     def settings(self) -> dict[str, Any]:
         """Arguments of a training."""
         given: dict[str, Any] = self.form.asdict()
-        return given | {"also": [self._volume.of(layer) for layer in given["also"]]}
+        return given | {"also": [shown_volume(layer) for layer in given["also"]]}
 
     def _on_preset(self, name: str) -> None:
         """Suggest as many steps as the preset was tried with."""
-        if self._choices is not None and name in self._choices.steps:
-            self.form["steps"].value = self._choices.steps[name]
+        choices = self._desk.loader.choices
+        if choices is not None and name in choices.steps:
+            self.form["steps"].value = choices.steps[name]
 
     def _list_others(self) -> None:
         """Offer the volumes that are open beside the one of step 1."""
-        chosen = self.form["also"].value
-        others = self._volume.others()
-        self.form["also"].choices = [(layer.name, layer) for layer in others]
-        self.form["also"].value = [layer for layer in chosen if layer in others]
-        self.form["also"].native.setEnabled(bool(others))
-
-    def forget(self) -> None:
-        """Drop what belongs to another volume."""
-        self._voxels = self._opened = None
-        self.clear()
-
-    def clear(self) -> None:
-        """Show nothing of an earlier training."""
-        self.loss.clear()
-        self.glimpses.clear()
-
-    def take(self, session: Any) -> None:
-        """Go on with a session that was opened, and the settings of its training."""
-        self._voxels, self._opened = self._volume.voxels(), session
-        self._show_settings()
-        for row in session.model.training.get("loss", []) if session.model else []:
-            self.loss.add(row["step"], row["total"])
+        also, chosen = self.form["also"], self.form["also"].value
+        others = [e for e in self._desk.viewer.layers if is_volume(e) and e != self._desk.layer]
+        also.choices = [(layer.name, layer) for layer in others]
+        also.value = [layer for layer in chosen if layer in others]
+        also.native.setEnabled(bool(others))
 
     def _show_settings(self) -> None:
-        """Put into the form what the session was trained with, once it can be chosen."""
-        if self.is_ready and self._opened is not None:
-            for name in ("preset", "steps", "seed"):
-                if name in self._opened.run.get("training", {}):
-                    self.form[name].value = self._opened.run["training"][name]
-
-    def _train(self) -> None:
-        if not self._can_resume():
-            self.clear()
-        self._start("training", train_job, **self.settings())
-
-    def _load(self) -> None:
-        path, _ = QFileDialog.getOpenFileName(
-            self, "Load a model", "", "Models (*.hypseg);;All files (*)"
-        )
-        if path:
-            self.load(Path(path))
-
-    def load(self, path: Path) -> None:
-        """Take a model from a file."""
-        self._start("loading the model", load_job, path=path)
-
-    def _save(self) -> None:
-        model = self._model()
-        if model is None:
+        """Put into the form what the session's last training was begun with."""
+        session = self._desk.session
+        if session is None or not self.is_ready:
             return
-        path, _ = QFileDialog.getSaveFileName(
-            self, "Save the model", str(self._volume.folder().parent / "model.hypseg"),
-            "Models (*.hypseg)",
-        )  # fmt: skip
-        if path:
-            self.save(Path(path))
-
-    def save(self, path: Path) -> None:
-        """Write the model to a file."""
-        model = self._model()
-        if model is not None:
-            job = save_job(model, path.with_suffix(path.suffix or ".hypseg"))
-            self._runner.start("saving the model", job, lambda p: self.said.emit(f"wrote {p}"))
-
-    def _model(self) -> Any:
-        return None if self._state.session is None else self._state.session.model
-
-    def _can_resume(self) -> bool:
-        """Whether the training that the form describes was stopped on its way."""
-        session, model = self._state.session, self._model()
-        if session is None or model is None or "stopped" not in model.training:
-            return False
-        done, asked = model.training, self.settings()
-        volumes = [session.volume, *asked["also"]]
-        # To compare all voxels would take too long here: the training itself does.
-        return bool(
-            model.preset == asked["preset"]
-            and done["seed"] == asked["seed"]
-            and done["settings"]["steps"] == asked["steps"]
-            and done["volumes"][0]["fingerprint"] == session.run["volume"]["fingerprint"]
-            and [(v["name"], tuple(v["shape"])) for v in done["volumes"]]
-            == [(v.name, v.shape) for v in volumes]
-        )
-
-    def _start(self, title: str, job: Callable[..., Job[Any]], **more: Any) -> None:
-        volume, folder = self._volume.volume(), self._volume.folder()
-        if volume is None:
+        stopped, model = session.stopped, session.model
+        if stopped is not None:
+            found = {"preset": stopped.preset, "steps": stopped.steps, "seed": stopped.seed}
+        elif model is not None:
+            training = model.model.training
+            steps = training.get("settings", {}).get("steps")
+            found = {"preset": model.model.preset, "steps": steps, "seed": training.get("seed")}
+        else:
             return
-        session, voxels = self._state.session, self._volume.voxels()
-        if voxels is not self._voxels:
-            session = None
-        self._voxels, self._opened = voxels, session
+        presets = self.form["preset"].choices
+        for name, value in found.items():
+            if value is not None and (name != "preset" or value in presets):
+                self.form[name].value = value
 
-        def open_session() -> Any:
-            from napari_hypseg.session import Session
+    # -- what is on show
 
-            self._opened = Session(volume, folder)
-            return self._opened
+    def _on_session(self) -> None:
+        self._list_others()
+        self._show_settings()
+        self._on_model()
 
-        self._runner.start(title, job(session, open_session, **more), self._on_model)
-
-    def _on_model(self, session: Any) -> None:
-        self._state.session = session
-        self.said.emit("")
-
-    def _on_stopped(self, title: str) -> None:
-        # A training that was stopped has left the model so far in its session.
-        if title == "training" and self._opened is not None and self._opened.model is not None:
-            self._on_model(self._opened)
-
-    def _on_result(self) -> None:
-        # Room for the classes.
-        self.clear()
+    def _on_model(self) -> None:
+        """Show the loss of the model in use; the one in training adds to its own."""
+        self.glimpses.clear()
+        self.loss.clear()
+        session = self._desk.session
+        if session is not None and session.model is not None:
+            for row in session.model.model.training.get("loss", []):
+                self.loss.add(row["step"], row["total"])
+        self.refresh()
 
     def _on_progress(self, progress: Progress, _left: str) -> None:
         if "total" in progress.values:
@@ -258,35 +188,178 @@ class ModelStep(Step):
         if hasattr(seen, "reconstructions"):
             self.glimpses.show_them(seen.patches, seen.reconstructions)
 
+    # -- training
+
+    def _begin(self, job: Job[Trained]) -> None:
+        session = self._desk.session
+        assert session is not None  # noqa: S101
+        before = session.versions.numbers
+
+        def take(trained: Trained) -> None:
+            session.take(trained)
+            if trained.number in before:
+                self._desk.said.emit(
+                    f"Model {trained.number} was trained so already: other steps or another seed "
+                    "make another one"
+                )
+            else:
+                self._desk.said.emit("")
+
+        self.glimpses.clear()
+        self.loss.clear()
+        self._desk.start(_TRAINING, job, take)
+
+    def _train(self) -> None:
+        session = self._desk.session
+        if session is not None and self._gives_up_stopped(session, None):
+            self._begin(session.train_job(**self.settings()))
+
+    def _continue(self) -> None:
+        session = self._desk.session
+        if session is None or session.model is None:
+            return
+        number = session.model.number
+        if self._gives_up_stopped(session, number):
+            settings = self.settings() | {"preset": session.model.model.preset}
+            self._begin(session.train_job(**settings, start=number))
+
+    def _gives_up_stopped(self, session: Session, start: int | None) -> bool:
+        """Whether there is no stopped training that another one would replace, or it may."""
+        stopped, asked = session.stopped, self.form.asdict()
+        if stopped is None:
+            return True
+        known = (stopped.preset, stopped.steps, stopped.seed, stopped.start)
+        if known == (asked["preset"], asked["steps"], asked["seed"], start):
+            return True
+        return ask(
+            self, "This gives up the training that was stopped: begin another one?", "Begin"
+        )  # fmt: skip
+
+    def _resume(self) -> None:
+        session = self._desk.session
+        if session is not None:
+            self._begin(session.resume_job())
+
+    def _use_stopped(self) -> None:
+        session = self._desk.session
+        if session is not None:
+            with self._desk.telling():
+                session.use_stopped()
+
+    def _use(self, number: int) -> None:
+        session = self._desk.session
+        if session is None or (session.model is not None and session.model.number == number):
+            return
+        with self._desk.telling():
+            session.use(number)
+        self.refresh()
+
+    # -- files
+
+    def _load(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(
+            self, "Load a model", "", f"Models (*{_ENDING});;All files (*)"
+        )
+        if path:
+            self.load(Path(path))
+
+    def load(self, path: Path) -> None:
+        """Take a model from a file."""
+        session = self._desk.session
+        if session is not None:
+            self._desk.start("loading the model", _load_job(session, path), session.take)
+
+    def _save(self) -> None:
+        desk = self._desk
+        if desk.session is None:
+            return
+        path, _ = QFileDialog.getSaveFileName(
+            self, "Save the model", str(desk.session.folder.parent / f"model{_ENDING}"),
+            f"Models (*{_ENDING})",
+        )  # fmt: skip
+        if path:
+            with desk.telling():
+                named = with_suffix(path, _ENDING, (_ENDING,))
+                # The system's dialog has asked about the name as it was typed.
+                other = named != Path(path) and named.exists()
+                if not other or ask(self, f"{named} is there already: replace it?", "Replace"):
+                    self.save(named)
+
+    def save(self, path: Path) -> None:
+        """Write the model in use to a file."""
+        session = self._desk.session
+        if session is not None and session.model is not None:
+            job = _save_job(session.model.model, path)
+            self._desk.start("saving the model", job, lambda p: self._desk.said.emit(f"wrote {p}"))
+
+    # -- how it stands
+
     def refresh(self) -> None:
         """Say how the step stands, and let be pressed what can be."""
-        running, model = self._runner.title, self._model()
-        no_volume = "" if self._volume.volume() is not None else self._volume.reason
-        resumes = self._can_resume()
-        if no_volume:
-            self.say("waiting", "Needs a volume: step 1")
-        elif running in ("training", "loading the model"):
-            self.say("next", f"{running.capitalize()}: see below")
+        desk, session, running = self._desk, self._desk.session, self._desk.runner.title
+        model = None if session is None else session.model
+        stopped = None if session is None or running == _TRAINING else session.stopped
+        numbers = [] if session is None else session.versions.numbers
+        self._list_versions(numbers, model)
+        for pushed in (self.resume, self.use_stopped):
+            pushed.setVisible(stopped is not None)
+        if session is None:
+            self.say("waiting", desk.lacks_session)
+        elif desk.loader.problem:
+            self.say("next", desk.loader.problem)
         elif not self.is_ready:
             self.say("next", _LOADING)
+        elif running == _TRAINING:
+            stays = "" if model is None else f"; model {model.number} stays in use until it is done"
+            self.say("next", f"Training: see below{stays}")
         elif model is None:
-            self.say("next", "Train on this volume, or load a model")
-        elif "stopped" in model.training:
-            more = "; Resume goes on" if resumes else ""
-            self.say("done", f"{_describe(model)}, stopped before its end{more}")
+            before = "A training was stopped: resume it, or use it as it is"
+            begin = "Train on this volume, or load a model"
+            self.say("next", begin if stopped is None else before)
         else:
-            self.say("done", _describe(model))
-        self.train.setText("Resume" if resumes else "Train")
+            self.say("done", self._describe(session, model, stopped))
         no_model = "" if model is not None else "Needs a model: train or load one"
-        not_ready = "" if self.is_ready else _LOADING
+        not_ready = desk.lacks_session or ("" if self.is_ready else desk.loader.problem or _LOADING)
         for pushed, reason in (
-            (self.train, no_volume or not_ready), (self.load_file, no_volume),
-            (self.save_file, no_model),
+            (self.train, not_ready), (self.more, not_ready or no_model), (self.resume, not_ready),
+            (self.use_stopped, not_ready), (self.load_file, not_ready), (self.save_file, no_model),
+            (self.versions, ""),
         ):  # fmt: skip
-            allow(pushed, self._runner.wait or reason)
+            allow(pushed, desk.lacks_session or desk.runner.wait or reason)
+
+    def _list_versions(self, numbers: list[int], model: Trained | None) -> None:
+        self.versions.clear()
+        for number in numbers:
+            self.versions.addItem(f"Model {number}", number)
+        found = -1 if model is None else self.versions.findData(model.number)
+        self.versions.setCurrentIndex(found)
+        self.versions.setVisible(len(numbers) > 1 or (bool(numbers) and model is None))
+
+    def _describe(self, session: Session, model: Trained, stopped: Any) -> str:
+        parts = [f"Model {model.number}: {_describe(model.model)}"]
+        shown = session.proposals
+        if shown is not None and shown.model != model.number:
+            parts.append(f"on show is model {shown.model}: map again to see this one")
+        if stopped is not None:
+            parts.append("a later training was stopped: resume it, or use it as it is")
+        return "; ".join(parts)
 
 
-def _describe(model: Any) -> str:
+def _load_job(session: Session, path: Path) -> Job[Trained]:
+    from napari_hypseg.model import load_model
+
+    yield Progress("loading the model", 0, 0)
+    return (yield from session.use_job(load_model(path)))
+
+
+def _save_job(model: Model, path: Path) -> Job[Path]:
+    yield Progress("saving the model", 0, 0)
+    model.save(path)
+    return path
+
+
+def _describe(model: Model) -> str:
     loss = model.training.get("loss") or []
     end = f", {loss[-1]['step']:,} steps, loss {loss[-1]['total']:.3g}" if loss else ""
-    return f"{model.preset}{end}"
+    early = ", stopped before its end" if "stopped" in model.training else ""
+    return f"{model.preset}{end}{early}"

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal
 
-from qtpy.QtCore import QPointF, QSize, Qt, Signal
+from qtpy.QtCore import QEvent, QObject, QPointF, QSize, Qt
 from qtpy.QtGui import QPainter, QPen, QPolygonF
 from qtpy.QtWidgets import (
+    QAbstractSlider,
+    QAbstractSpinBox,
     QComboBox,
     QFormLayout,
-    QGroupBox,
     QHBoxLayout,
     QLabel,
     QMessageBox,
     QProgressBar,
     QPushButton,
+    QScrollBar,
     QSizePolicy,
     QToolButton,
     QVBoxLayout,
@@ -24,14 +26,27 @@ from qtpy.QtWidgets import (
 
 from napari_hypseg.jobs import Progress
 
-__all__ = ["LossLine", "ProgressArea", "Step", "allow", "button", "combo", "folded", "narrow"]
+__all__ = [
+    "LossLine",
+    "ProgressArea",
+    "Step",
+    "allow",
+    "ask",
+    "button",
+    "calm_wheel",
+    "combo",
+    "folded",
+    "narrow",
+]
 
 Mark = Literal["done", "next", "waiting"]
 _MARKS = {"done": "✓", "next": "▶", "waiting": "○"}
+# Pixels of a step's head beside its text.
+_HEAD = 40
 
 
-class Step(QGroupBox):
-    """One of the four steps: a title, a line that says how it stands, and what is in it.
+class Step(QWidget):
+    """One of the steps: a head that says how it stands, and below it what folds away.
 
     Parameters
     ----------
@@ -40,24 +55,58 @@ class Step(QGroupBox):
 
     Attributes
     ----------
-    said : Signal of str
-        A sentence for the line at the bottom of the dock.
+    status : QLabel
+        The line that says how it stands.
+    column : QVBoxLayout
+        Of what folds away.
     """
 
-    said = Signal(str)
+    #: Whether nothing more is to be done here once it is done: then it folds by itself.
+    folds = True
 
     def __init__(self, title: str) -> None:
-        super().__init__(title)
+        super().__init__()
+        self.title = title
+        self._mark: Mark | None = None
+        self.head = QToolButton()
+        self.head.setCheckable(True)
+        self.head.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        self.head.setToolTip("Open or fold this step")
+        self.head.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.head.toggled.connect(self._turn)
+        self.body = QWidget()
         self.status = QLabel()
         self.status.setWordWrap(True)
-        self.column = QVBoxLayout(self)
-        self.column.setContentsMargins(8, 4, 8, 6)
+        self.column = QVBoxLayout(self.body)
+        self.column.setContentsMargins(8, 0, 8, 6)
         self.column.setSpacing(4)
         self.column.addWidget(self.status)
+        whole = QVBoxLayout(self)
+        whole.setContentsMargins(0, 0, 0, 0)
+        whole.setSpacing(2)
+        whole.addWidget(self.head)
+        whole.addWidget(self.body, 1)
+        self._turn(False)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is unfolded."""
+        return self.head.isChecked()
+
+    def open(self, is_open: bool = True) -> None:
+        """Unfold it, or fold it."""
+        self.head.setChecked(is_open)
 
     def say(self, mark: Mark, text: str) -> None:
-        """Say how the step stands; a step that can't be used yet says why."""
+        """Say how the step stands; a step that can't be used yet says why.
+
+        When that changes, what is next to do unfolds and what is done or can't be done yet folds.
+        """
         self.status.setText(f"{_MARKS[mark]}  {text}")
+        if mark != self._mark:
+            self._mark = mark
+            self.open(mark == "next" or (mark == "done" and not self.folds))
+        self._write_head()
 
     def row(self, *widgets: QWidget) -> QHBoxLayout:
         """Put widgets side by side below what is there."""
@@ -67,6 +116,79 @@ class Step(QGroupBox):
             row.addWidget(widget)
         self.column.addLayout(row)
         return row
+
+    def resizeEvent(self, event: Any) -> None:  # noqa: N802
+        """Cut the head's text anew."""
+        super().resizeEvent(event)
+        self._write_head()
+
+    def _turn(self, is_open: bool) -> None:
+        self.body.setVisible(is_open)
+        arrow = Qt.ArrowType.DownArrow if is_open else Qt.ArrowType.RightArrow
+        self.head.setArrowType(arrow)
+        self._write_head()
+
+    def _write_head(self) -> None:
+        """The title; of a folded step with how it stands, as far as there is room."""
+        text = self.title if self.is_open else f"{self.title}   {self.status.text()}"
+        room = max(40, self.width() - _HEAD)
+        metrics = self.head.fontMetrics()
+        self.head.setText(metrics.elidedText(text, Qt.TextElideMode.ElideRight, room))
+
+
+class _CalmWheel(QObject):
+    """Lets the wheel pass over fields that a person has not clicked."""
+
+    def eventFilter(self, watched: Any, event: QEvent) -> bool:  # noqa: N802
+        """Hand the wheel to what lies below, which scrolls."""
+        if event.type() == QEvent.Type.Wheel and not watched.hasFocus():
+            event.ignore()
+            return True
+        return False
+
+
+def calm_wheel(whole: QWidget) -> None:
+    """Let the wheel change a field only where a person has clicked before.
+
+    Parameters
+    ----------
+    whole : QWidget
+        All fields in it: numbers, choices, sliders. Elsewhere the wheel scrolls as usual.
+    """
+    calm = _CalmWheel(whole)
+    for kind in (QAbstractSpinBox, QComboBox, QAbstractSlider):
+        for found in whole.findChildren(kind):
+            if isinstance(found, QScrollBar):
+                continue
+            # Else the wheel itself gives the focus.
+            if found.focusPolicy() == Qt.FocusPolicy.WheelFocus:
+                found.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+            found.installEventFilter(calm)
+
+
+def ask(parent: QWidget | None, question: str, yes: str, no: str = "Cancel") -> bool:
+    """Ask a person before something that can't be taken back or takes long.
+
+    Parameters
+    ----------
+    parent : QWidget or None
+        Above which it is asked.
+    question : str
+        One sentence.
+    yes, no : str
+        What the buttons say that do it and that leave all as it is.
+    """
+    box = QMessageBox(QMessageBox.Icon.Question, "Hyperbolic segmentation", question)
+    if parent is not None:
+        box.setParent(parent, Qt.WindowType.Dialog)
+    agree = box.addButton(yes, QMessageBox.ButtonRole.AcceptRole)
+    leave = box.addButton(no, QMessageBox.ButtonRole.RejectRole)
+    box.setDefaultButton(leave)
+    box.setEscapeButton(leave)
+    box.exec()
+    agreed = box.clickedButton() is agree
+    box.deleteLater()
+    return agreed
 
 
 def button(
@@ -178,6 +300,11 @@ class ProgressArea(QWidget):
         self.bar.setVisible(False)
         self.stop.setVisible(False)
         self.details.setVisible(bool(details))
+
+    def end(self) -> None:
+        """Nothing runs any more; if nobody has said how it ended, there is nothing to say."""
+        if self.stop.isVisibleTo(self):
+            self.rest("")
 
     def begin(self, title: str) -> None:
         """A job has started."""

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import threading
 import time
 import traceback
-from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
-from napari.qt.threading import create_worker
 from napari.utils import cancelable_progress
 from qtpy.QtCore import QObject, Signal
 
 from napari_hypseg.jobs import Job, Progress
-from napari_hypseg.widgets.loading import load_torch
 from napari_hypseg.widgets.settings import read_settings
+from napari_hypseg.widgets.threads import run_in_thread
 
 __all__ = ["JobRunner", "time_left"]
 
@@ -33,81 +34,32 @@ class _Failure:
     details: str
 
 
-class _Run(QObject):
-    """One job under way. Its slots run on the main thread, where it was made."""
+@dataclass(eq=False)
+class _Run:
+    """One job under way."""
 
-    progressed = Signal(object)
-    cancelled = Signal()
-    finished = Signal(object)
-
-    def __init__(self, title: str, job: Job[Any], on_done: Callable[[Any], None]) -> None:
-        super().__init__()
-        self.title = title
-        self.on_done = on_done
-        self.stopping = False
-        # Set when what it works on has been replaced: then nobody wants its result.
-        self.superseded = False
-        # Empty until the job has ended by itself: then its result or its failure.
-        self.outcome: list[Any] = []
-        self._job = job
-        # In napari's own window of activities, where it can be cancelled too.
-        self._showing = False
-        self._activity = cancelable_progress(desc=title, total=0, gui=True)
-        self.worker = create_worker(self._drive, _start_thread=False)
-        self.worker.yielded.connect(self._on_yielded)
-        self.worker.finished.connect(self._on_finished)
-
-    def _drive(self) -> Generator[Progress, None, None]:
-        torch = load_torch()
-        # One processor is left for the window; threads are counted for each thread anew.
-        usual = min(torch.get_num_threads(), max(1, (os.cpu_count() or 2) - 1))
-        torch.set_num_threads(read_settings().threads or usual)
-        try:
-            told, stage = 0.0, ""
-            while not self.stopping:
-                progress = next(self._job)
-                now = time.monotonic()
-                # A window that is told more often than it can draw stands still.
-                if now - told >= _TELL_EVERY or progress.partial or progress.stage != stage:
-                    yield progress
-                    told, stage = time.monotonic(), progress.stage
-            # Here and not on the main thread: a training writes down how far it is.
-            self._job.close()
-        except StopIteration as end:
-            self.outcome.append(end.value)
-        # The worker would drop some errors and raise others in the middle of the window.
-        except Exception as error:
-            sentence = " ".join(str(error).split()) or type(error).__name__
-            if isinstance(error, MemoryError):
-                sentence = "there is not enough memory for this"
-            self.outcome.append(_Failure(sentence, traceback.format_exc()))
-
-    def _on_yielded(self, progress: Progress) -> None:
-        if self._activity.is_canceled:
-            self.cancelled.emit()
-        elif progress.total and not self._showing:
-            # napari handles all waiting events at each change, further reports among them.
-            self._showing = True
-            if self._activity.total != _PARTS:
-                self._activity.total = _PARTS
-            gained = round(_PARTS * progress.fraction) - self._activity.n
-            if gained:
-                self._activity.update(gained)
-            self._showing = False
-        self.progressed.emit(progress)
-
-    def _on_finished(self) -> None:
-        # napari stops workers when it is closed.
-        self._job.close()
-        self._activity.close()
-        self.finished.emit(self)
+    title: str
+    job: Job[Any]
+    on_done: Callable[[Any], Any]
+    # In napari's own window of activities, where it can be cancelled too.
+    activity: Any
+    # How many processors it may use.
+    threads: int
+    thread: threading.Thread | None = None
+    stopping: bool = False
+    # Set when what it works on has been replaced: then nobody wants its result.
+    superseded: bool = False
+    # Empty until the job has ended by itself: then its result or its failure.
+    outcome: list[Any] = field(default_factory=list)
+    showing: bool = False
 
 
 class JobRunner(QObject):
     """Runs the package's jobs one after the other.
 
     A job that is stopped goes on to its next report; until then no other can start, so two never
-    write to one place. What a job gives after it was superseded is dropped.
+    write to one place. What a job gives after it was superseded is dropped, and the one that
+    takes its place starts as soon as it has ended.
 
     Attributes
     ----------
@@ -119,21 +71,33 @@ class JobRunner(QObject):
         One sentence, and details.
     stopped : Signal of str
         Title of a job that was stopped.
+    latest : tuple of Progress and str, or None
+        What `progressed` said last of the running job.
     """
 
     changed = Signal()
     progressed = Signal(object, str)
     failed = Signal(str, str)
     stopped = Signal(str)
+    # From the thread of a job; their slots run on the main thread.
+    _told = Signal(object, object)
+    _ended = Signal(object)
 
-    def __init__(self, parent: QObject | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self._run: _Run | None = None
+        self._next: tuple[str, Job[Any], Callable[[Any], Any]] | None = None
+        self._has_left = False
         self._stage: tuple[str, float, float] = ("", 0.0, 0.0)
+        self.latest: tuple[Progress, str] | None = None
+        self._told.connect(self._on_told)
+        self._ended.connect(self._on_ended)
 
     @property
     def title(self) -> str:
-        """What is running, in a word or two; empty if nothing is."""
+        """What is running or will in a moment, in a word or two; empty if nothing is."""
+        if self._next is not None:
+            return self._next[0]
         return self._run.title if self._run else ""
 
     @property
@@ -144,29 +108,37 @@ class JobRunner(QObject):
     @property
     def stopping(self) -> bool:
         """Whether the running job has been asked to stop."""
-        return self._run is not None and self._run.stopping
+        return self._run is not None and self._run.stopping and self._next is None
 
-    def start(self, title: str, job: Job[Any], on_done: Callable[[Any], None]) -> None:
+    def start(self, title: str, job: Job[Any], on_done: Callable[[Any], Any]) -> None:
         """Run a job; ``on_done`` gets its result on the main thread.
 
         Raises
         ------
         RuntimeError
-            If one is running already.
+            If one is running already that was not superseded.
         """
-        if self._run is not None:
+        if self._run is not None and not self._run.superseded:
             raise RuntimeError(f"{self._run.title} is still running")
-        self._stage = ("", 0.0, 0.0)
-        self._run = _Run(title, job, on_done)
-        self._run.progressed.connect(self._on_progress)
-        self._run.cancelled.connect(self.stop)
-        self._run.finished.connect(self._on_finished)
-        self._run.worker.start()
+        if self._has_left:
+            return
+        if self._run is not None:
+            self._next = title, job, on_done
+            self.changed.emit()
+            return
+        self._stage, self.latest = ("", 0.0, 0.0), None
+        run = _Run(
+            title, job, on_done, cancelable_progress(desc=title, total=0, gui=True),
+            read_settings().threads,
+        )  # fmt: skip
+        self._run = run
+        run.thread = run_in_thread(lambda: self._drive(run), lambda: setattr(run, "stopping", True))
         self.changed.emit()
 
     def stop(self) -> None:
         """Ask the running job to stop; it does at its next report."""
-        if self._run is not None and not self._run.stopping:
+        waiting, self._next = self._next, None
+        if self._run is not None and (not self._run.stopping or waiting is not None):
             self._run.stopping = True
             self.changed.emit()
 
@@ -176,26 +148,78 @@ class JobRunner(QObject):
             self._run.superseded = True
             self.stop()
 
-    def abandon(self) -> None:
-        """Stop the running job when the window is gone: nothing is announced any more."""
+    def leave(self) -> None:
+        """Stop the running job since the window is gone: nothing is announced any more."""
+        self._has_left, self._next = True, None
         if self._run is not None:
             self._run.superseded = self._run.stopping = True
 
-    def _on_progress(self, progress: Progress) -> None:
-        if self._run is None or self._run.superseded:
+    def _drive(self, run: _Run) -> None:
+        """Run a job to its end; in its thread."""
+        try:
+            torch = importlib.import_module("torch")
+            # One processor is left for the window; threads are counted for each thread anew.
+            usual = min(torch.get_num_threads(), max(1, (os.cpu_count() or 2) - 1))
+            torch.set_num_threads(run.threads or usual)
+            told, stage = 0.0, ""
+            while not run.stopping:
+                progress = next(run.job)
+                now = time.monotonic()
+                # A window that is told more often than it can draw stands still.
+                if now - told >= _TELL_EVERY or progress.partial or progress.stage != stage:
+                    self._told.emit(run, progress)
+                    told, stage = time.monotonic(), progress.stage
+            # Here and not on the main thread: a training writes down how far it is.
+            run.job.close()
+        except StopIteration as end:
+            run.outcome.append(end.value)
+        # It would be raised in the middle of the window.
+        except Exception as error:
+            sentence = " ".join(str(error).split()) or type(error).__name__
+            if isinstance(error, MemoryError):
+                sentence = "there is not enough memory for this"
+            run.outcome.append(_Failure(sentence, traceback.format_exc()))
+        self._ended.emit(run)
+
+    def _on_told(self, run: _Run, progress: Progress) -> None:
+        if run is not self._run or self._has_left:
             return
+        if run.activity.is_canceled:
+            self.stop()
+        elif progress.total and not run.showing:
+            # napari handles all waiting events at each change, further reports among them.
+            run.showing = True
+            if run.activity.total != _PARTS:
+                run.activity.total = _PARTS
+            gained = round(_PARTS * progress.fraction) - run.activity.n
+            if gained:
+                run.activity.update(gained)
+            run.showing = False
+        if not run.superseded:
+            self._tell(progress)
+
+    def _tell(self, progress: Progress) -> None:
         now = time.monotonic()
         if progress.stage != self._stage[0]:
             self._stage = (progress.stage, now, progress.fraction)
         _, began, first = self._stage
         gained = progress.fraction - first
         left = time_left((now - began) * (1 - progress.fraction) / gained) if gained > 0 else ""
-        self.progressed.emit(progress, left if now - began > 1 else "")
+        self.latest = progress, left if now - began > 1 else ""
+        self.progressed.emit(*self.latest)
 
-    def _on_finished(self, run: _Run) -> None:
-        self._run = None
-        # Taken out: napari's worker keeps the run, and so what a volume takes in memory.
-        outcome, run.outcome = run.outcome, []
+    def _on_ended(self, run: _Run) -> None:
+        assert run.thread is not None  # noqa: S101
+        # So that no object of Qt is let go by the thread.
+        run.thread.join()
+        run.activity.close()
+        self._run, waiting, self._next, self.latest = None, self._next, None, None
+        if self._has_left:
+            return
+        if waiting is not None:
+            self.start(*waiting)
+            return
+        outcome = run.outcome
         if run.superseded:
             pass
         elif not outcome:

@@ -1,0 +1,73 @@
+"""Which folder the session of a layer is kept in, and opening it there."""
+
+from __future__ import annotations
+
+import getpass
+import itertools
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_hypseg.jobs import Job
+from napari_hypseg.session.plan import PlanError, file_name
+from napari_hypseg.volumes import Volume
+from napari_hypseg.widgets.layers import SESSION_KEY
+from napari_hypseg.widgets.settings import read_settings
+
+if TYPE_CHECKING:
+    from napari_hypseg.session import Session
+
+__all__ = ["default_folder", "is_temporary", "take_up_job"]
+
+
+def default_folder(layer: Any) -> Path:
+    """Where its session was opened from; where the settings say; beside its file; or temporary."""
+    opened = layer.metadata.get(SESSION_KEY)
+    if opened is not None:
+        return Path(opened)
+    path, results, name = layer.source.path, read_settings().folder, file_name(layer.name)
+    if results is not None:
+        return results / f"{name}_hypseg"
+    if path and os.access(Path(path).parent, os.W_OK):
+        return Path(path).with_name(f"{name}_hypseg")
+    return _temporary() / name
+
+
+def _temporary() -> Path:
+    return Path(tempfile.gettempdir()) / f"hypseg_{file_name(getpass.getuser())}"
+
+
+def is_temporary(folder: Path) -> bool:
+    """Whether what is kept there may be gone after the next start of the machine."""
+    return _temporary() in folder.parents
+
+
+def take_up_job(volume: Volume, folder: Path, *, others: bool) -> Job[Session | str]:
+    """Open the session of a folder, or begin one there.
+
+    Parameters
+    ----------
+    volume : Volume
+    folder : Path
+    others : bool
+        Whether another folder may be taken (``_2`` and so on behind its name) where this one
+        holds the work on another volume.
+
+    Returns
+    -------
+    Session or str
+        A sentence says why there is none.
+    """
+    from napari_hypseg.session import Session
+
+    for number in itertools.count(1):
+        each = folder if number == 1 else folder.with_name(f"{folder.name}_{number}")
+        try:
+            return (yield from Session.open_job(each, volume))
+        except PlanError as error:
+            if not others:
+                return str(error)
+        except (ValueError, OSError) as error:
+            return str(error)
+    raise AssertionError  # pragma: no cover
