@@ -57,19 +57,11 @@ class MapStep(Step):
             lambda: self._map(1),
         )  # fmt: skip
         self.row(self.preview, self.slice, self.all)
-        self._links = [
-            (signal, self.refresh)
-            for signal in (desk.session_changed, desk.model_changed, desk.proposals_changed,
-                           desk.box_changed)
-        ]  # fmt: skip
-        for signal, slot in self._links:
-            signal.connect(slot)
+        self.follow(
+            (desk.session_changed, self.refresh), (desk.model_changed, self.refresh),
+            (desk.proposals_changed, self.refresh), (desk.box_changed, self.refresh),
+        )  # fmt: skip
         self.refresh()
-
-    def leave(self) -> None:
-        """Listen to the desk no more."""
-        for signal, slot in self._links:
-            signal.disconnect(slot)
 
     # -- mapping
 
