@@ -65,8 +65,7 @@ _PAIRS = 6
 # Of points in no class.
 _GREY = (0.5, 0.5, 0.5, 0.5)
 _KEY = (
-    "{colours} · stronger: more voxels · "
-    "rings: distance to the {middle}, the rim is infinitely far"
+    "{colours} · stronger: more voxels · rings: distance to the {middle}, the rim is infinitely far"
 )
 _BY_PROPOSAL = "Colours, numbers: proposals of step 4"
 _BY_CLASS = "Colours: classes of step 5, grey: in none · numbers: proposals"
@@ -223,7 +222,8 @@ class DiskDock(QWidget):
     def _place(self) -> None:
         """Move below the canvas: beside the slider, not in its place."""
         dock, window = self._dock(), self.window()
-        if dock is None or not isinstance(window, QMainWindow):
+        # napari clears away what is closed while it moves a dock: not in a window that is.
+        if dock is None or not isinstance(window, QMainWindow) or not window.isVisible():
             return
         # Only the canvas gives way to it, not the docks at its sides.
         window.setCorner(Qt.Corner.BottomLeftCorner, Qt.DockWidgetArea.LeftDockWidgetArea)

@@ -224,7 +224,7 @@ def pace_job(session: Session, device: str) -> Job[float]:
     assert session.model is not None  # noqa: S101
     # Noise will do: it costs the same, and needs no reading.
     noise = np.random.default_rng(0).normal(size=(_SIDE,) * 3).astype(np.float32)
-    paces = []
+    paces: list[float] = []
     began = time.monotonic()
     # The first time all is prepared anew.
     while len(paces) < 2 or time.monotonic() - began < _MEASURED:

@@ -92,7 +92,7 @@ class Step(QWidget):
     @property
     def is_open(self) -> bool:
         """Whether it is unfolded."""
-        return self.head.isChecked()
+        return bool(self.head.isChecked())
 
     def open(self, is_open: bool = True) -> None:
         """Unfold it, or fold it."""
