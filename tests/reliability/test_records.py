@@ -18,7 +18,7 @@ from napari_hypseg.latents import find_latents, open_latents
 from napari_hypseg.model import VAE, Model, ModelConfig, ModelError, files, load_model
 from napari_hypseg.volumes import Volume, VolumeError, read_volume, write_image
 
-from .mutations import COUNT, fuzz, harmless, mutated, nasty
+from .mutations import fuzz
 
 pytestmark = pytest.mark.skipif(
     not Path("/proc/self/statm").exists(), reason="no limit on memory here"
@@ -155,16 +155,12 @@ def test_models(tmp_path, outside, count):
     def use(folder: Path) -> None:
         text = (folder / "a.json").read_text(encoding="latin-1")
         save_file(tensors, path, {files._KEY: text, "checksum": files._hash(text, tensors)})
-        try:
-            model = load_model(path)
-        except ModelError as error:
-            assert str(path) in str(error)
-            raise
+        model = load_model(path)
         side = model.config.input_size
         with torch.inference_mode():
             model.network.encoder(torch.zeros(1, 1, side, side, side))
         model.fingerprint()
-        assert [row["total"] for row in model.training.get("loss", [])] is not None
+        assert all(row["total"] < 1e300 for row in model.training.get("loss", []))
 
     tally = fuzz(make, use, ["a.json"], outside, ModelError)
     count("records mutated", sum(tally.values()))

@@ -327,7 +327,7 @@ class Classes:
 
     def remove(self, numbers: int | Collection[int]) -> None:
         """Remove classes, with their voxels."""
-        chosen = {numbers} if isinstance(numbers, int) else {*numbers}
+        chosen = _several(numbers)
 
         def edit() -> tuple[str, set[int], Table, Box | None, Paint | None]:
             names = ", ".join(self._unlocked(number).name for number in sorted(chosen))
@@ -446,13 +446,15 @@ class Classes:
 
         self._edit(edit)
 
-    def hide(self, numbers: Iterable[int]) -> None:
+    def hide(self, numbers: int | Collection[int]) -> None:
         """Leave classes out of sight. What is hidden is how one looks: no step of `undo`."""
-        self._see(self._hidden | (set(numbers) & set(self._table.numbers)), numbers)
+        chosen = {self._table.row(number).number for number in _several(numbers)}
+        self._see(self._hidden | chosen, chosen)
 
-    def show(self, numbers: Iterable[int]) -> None:
+    def show(self, numbers: int | Collection[int]) -> None:
         """Show classes again."""
-        self._see(self._hidden - set(numbers), numbers)
+        chosen = {self._table.row(number).number for number in _several(numbers)}
+        self._see(self._hidden - chosen, chosen)
 
     def _see(self, hidden: frozenset[int], numbers: Iterable[int]) -> None:
         with self._writing():
@@ -463,7 +465,8 @@ class Classes:
     def undo(self) -> None:
         """Take the last edit back; nothing where there is none."""
         with self._writing() as foreign:
-            entry = self._log.read(self._at) if self.can_undo else None
+            # What another program did is shown first: nobody takes back what they have not seen.
+            entry = self._log.read(self._at) if self.can_undo and not foreign else None
             if entry is not None:
                 self._move(entry, self._at - 1, entry.before, 0)
         self._announce(entry, foreign)
@@ -471,7 +474,7 @@ class Classes:
     def redo(self) -> None:
         """Make the edit again that was taken back last; nothing where there is none."""
         with self._writing() as foreign:
-            entry = self._log.read(self._at + 1) if self.can_redo else None
+            entry = self._log.read(self._at + 1) if self.can_redo and not foreign else None
             if entry is not None:
                 self._move(entry, self._at + 1, entry.after, 1)
         self._announce(entry, foreign)
@@ -514,6 +517,8 @@ class Classes:
         voxels may change and how. It is called once what another program has done is taken up.
         """
         edit = None
+        if not self.folder.exists():
+            make()  # What makes no sense makes no folder.
         with self._writing() as foreign:
             if foreign:
                 self.changed.emit(Edit(_FOREIGN, self._table.numbers, self._whole))
@@ -598,6 +603,10 @@ class Classes:
                 if state["token"] != self._token:
                     self._load(state)
                     foreign = True
+            elif self._token:
+                raise ValueError(
+                    f"{self.folder}: the classes kept here are gone, {_STATE} is missing"
+                )
             yield foreign
 
     # -- the state on disk
@@ -651,7 +660,12 @@ class Classes:
     def _load(self, state: dict[str, Any]) -> None:
         """Take up a state: the chunks as they are, and what a crash left undone."""
         before, at = state["before"], state["at"]
-        for path in (self.folder, self.folder / _LABELS, self.folder / _EDITS):
+        for path in (
+            self.folder,
+            self.folder / _LABELS,
+            self.folder / _EDITS,
+            self.folder / _STATE,
+        ):
             if path.is_symlink():
                 raise ValueError(f"{path}: is a symbolic link, classes are not written through one")
         found: dict[Index, tuple[Labels, bytes]] = {}
@@ -668,7 +682,12 @@ class Classes:
             labels = np.zeros_like(self.labels)
             for index in np.ndindex(*self._grid.counts):
                 if index not in found and (path := self._chunk_path(index)).exists():
-                    labels[self._grid.box(index)] = self._grid.decode(index, path.read_bytes())
+                    try:
+                        voxels = self._grid.decode(index, path.read_bytes())
+                    except ValueError:
+                        found[index] = self._from_log(index, min(at, before))
+                    else:
+                        labels[self._grid.box(index)] = voxels
         except (OSError, ValueError) as error:
             reason = (str(error).splitlines() or ["unreadable"])[0]
             raise ValueError(
@@ -681,6 +700,16 @@ class Classes:
         self._counts = np.bincount(labels.ravel(), minlength=HIGHEST + 1)
         self._table, self._hidden = state["table"], state["hidden"]
         self._at, self._last, self._token = at, state["last"], state["token"]
+
+    def _from_log(self, index: Index, number: int) -> tuple[Labels, bytes]:
+        """A damaged chunk as the last edit of it up to a number left it."""
+        while number > 0:
+            entry = self._log.read(number)
+            if index in entry.chunks:
+                blob = entry.chunks[index][1]
+                return self._grid.decode(index, blob), blob
+            number -= 1
+        raise ValueError(f"the chunk {index} of its labels is damaged")
 
     # -- helpers
 
@@ -702,7 +731,12 @@ class Classes:
 
     def _array(self, values: npt.ArrayLike, box: Box | None) -> tuple[Box, npt.NDArray[Any]]:
         given = np.asarray(values)
-        place = self._whole if box is None else box
+        place = self._whole
+        if box is not None:
+            z, y, x = (
+                slice(*s.indices(n)[:2]) for s, n in zip(box, self.labels.shape, strict=True)
+            )
+            place = z, y, x
         shape = tuple(s.stop - s.start for s in place)
         inside = all(
             0 <= s.start < s.stop <= n for s, n in zip(place, self.labels.shape, strict=True)
@@ -803,6 +837,10 @@ def _inside(box: Box, other: Box) -> Box:
         for s, o in zip(box, other, strict=True)
     )
     return z, y, x
+
+
+def _several(numbers: int | Collection[int]) -> set[int]:
+    return {numbers} if isinstance(numbers, int) else {*numbers}
 
 
 def _hex(colour: Colour) -> str:

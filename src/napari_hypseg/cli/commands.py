@@ -192,7 +192,7 @@ def synth(
     ] = None,
     snr: Annotated[
         float | None,
-        typer.Option(help="Signal to noise in its projections, in variance; 1 without."),
+        typer.Option(help="Signal to noise of its projections, in variance; 1 without."),
     ] = None,
     defocus: Annotated[
         float | None, typer.Option(help="In micrometres under focus; 4 without.")

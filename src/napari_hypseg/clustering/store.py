@@ -103,7 +103,7 @@ def open_clustering(
     except Exception as error:
         reason = (str(error).splitlines() or [""])[0] or type(error).__name__
         raise VolumeError(
-            f"{path}: is damaged ({reason}): delete it, and it is made anew"
+            f"{path}: is damaged ({reason[:200]}): delete it, and it is made anew"
         ) from error
 
 

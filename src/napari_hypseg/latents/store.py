@@ -94,7 +94,9 @@ class Latents:
         # The codecs of a chunk raise whatever their libraries do.
         except Exception as error:
             reason = (str(error).splitlines() or [""])[0] or type(error).__name__
-            raise VolumeError(f"{self.name}: its latent points can't be read, {reason}") from error
+            raise VolumeError(
+                f"{self.name}: its latent points can't be read, {reason[:200]}"
+            ) from error
 
     def read_all(self, box: tuple[slice, ...] = ()) -> npt.NDArray[np.float32]:
         """Points of a box in which none may be missing, shape (z, y, x, d).

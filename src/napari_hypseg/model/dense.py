@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.grad import conv3d_input
 
-__all__ = ["DenseConv3d", "DenseConvTranspose3d"]
+__all__ = ["DenseConv3d", "DenseConvTranspose3d", "SteadyConv3d"]
 
 # On cubes this small much of a kernel of 5 reaches beyond the border, and convolution routines
 # spend their time on bookkeeping. One matrix per layer, gathered anew from the kernel at every
@@ -94,11 +95,16 @@ class _Expand(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        places = grads[0].flatten()
-        grad = places.new_zeros(ctx.shape.numel())
-        for weights, uses in ctx.tables.uses:
-            grad.index_copy_(0, weights, _pick(places, uses).sum(1))
-        return grad.view(ctx.shape), None
+        return _sum_places(grads[0], ctx.tables, ctx.shape), None
+
+
+def _sum_places(matrix: Tensor, tables: _Tables, shape: torch.Size) -> Tensor:
+    """Sum over the places of each weight in the matrix of a layer."""
+    places = matrix.flatten()
+    sums = places.new_zeros(shape.numel())
+    for weights, uses in tables.uses:
+        sums.index_copy_(0, weights, _pick(places, uses).sum(1))
+    return sums.view(shape)
 
 
 def _pick(values: Tensor, index: Tensor) -> Tensor:
@@ -122,10 +128,62 @@ def _double(cubes: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     parts = functional.pad(weight, (0, 1) * 3).view(-1, 3, 2, 3, 2, 3, 2).flip(1, 3, 5)
     kernels = parts.permute(2, 4, 6, 0, 1, 3, 5).reshape(8, -1, 3, 3, 3)
     spread = None if bias is None else bias.expand(8)
-    out = functional.conv3d(cubes, kernels, spread, padding=1)
+    out = convolve(cubes, kernels, spread, 1, 1)
     z, y, x = out.shape[2:]
     out = out.view(-1, 2, 2, 2, z, y, x).permute(0, 4, 1, 5, 2, 6, 3)
     return out.reshape(-1, 1, 2 * z, 2 * y, 2 * x)
+
+
+class _Convolve(torch.autograd.Function):
+    """A convolution whose gradient is the same for any number of threads.
+
+    PyTorch's own sums the weights' gradient in as many parts as there are threads: two threads
+    then train another network than one. Here it is that of the layer's matrix, whose places are
+    summed in a fixed order.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, cubes: Tensor, weight: Tensor, bias: Tensor, stride: int, padding: int
+    ) -> Tensor:
+        ctx.save_for_backward(cubes, weight)
+        ctx.steps = stride, padding
+        return functional.conv3d(cubes, weight, bias, stride, padding)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        cubes, weight = ctx.saved_tensors
+        stride, padding = ctx.steps
+        # Of bfloat16 under autocast.
+        grad = grads[0].to(weight.dtype)
+        below = None
+        if ctx.needs_input_grad[0]:
+            below = conv3d_input(  # type: ignore[no-untyped-call]
+                cubes.shape, weight, grad, stride, padding
+            )
+            below = below.to(cubes.dtype)
+        tables = _tables(False, weight.shape, cubes.shape[-1], stride, padding, 0, weight.device)
+        matrix = grad.flatten(1).T @ cubes.to(weight.dtype).flatten(1)
+        kernels = _sum_places(matrix, tables, weight.shape)
+        return below, kernels, grad.flatten(2).sum((0, 2)), None, None
+
+
+def convolve(
+    cubes: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int
+) -> Tensor:
+    """`torch.nn.functional.conv3d` of small cubes; on a CPU the same for any number of threads."""
+    if cubes.device.type != "cpu" or bias is None:
+        return functional.conv3d(cubes, weight, bias, stride, padding)
+    out: Tensor = _Convolve.apply(cubes, weight, bias, stride, padding)  # type: ignore[no-untyped-call]
+    return out
+
+
+class SteadyConv3d(nn.Conv3d):
+    """`torch.nn.Conv3d` whose training does not depend on the number of threads."""
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002
+        """Convolve cubes of shape (batch, channels, n, n, n)."""
+        return convolve(input, self.weight, self.bias, self.stride[0], int(self.padding[0]))
 
 
 class DenseConv3d(nn.Conv3d):

@@ -189,7 +189,8 @@ def load_model(path: str | os.PathLike[str]) -> Model:
     try:
         network = build_network(metadata["config"], tensors)
     except ValueError as error:
-        raise ModelError(f"{path}: the weights don't fit the settings: {error}") from None
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(f"{path}: the weights don't fit the settings: {reason}") from None
     training: Any = metadata.get("training")
     fault = _fault(training) if isinstance(metadata.get("preset"), str) else "preset"
     if fault:

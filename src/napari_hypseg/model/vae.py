@@ -11,7 +11,7 @@ from torch.nn.functional import softplus
 from napari_hypseg.geometry import ball
 from napari_hypseg.geometry.distributions import WrappedNormal
 from napari_hypseg.model.config import ModelConfig
-from napari_hypseg.model.dense import DenseConv3d, DenseConvTranspose3d
+from napari_hypseg.model.dense import DenseConv3d, DenseConvTranspose3d, SteadyConv3d
 from napari_hypseg.model.gyroplane import GyroplaneConv3d
 
 __all__ = ["VAE", "Decoder", "Encoder", "Posterior"]
@@ -52,9 +52,10 @@ class Encoder(nn.Module):
         for channels, (stride, padding) in zip(
             config.channels, _ENCODERS[config.encoder], strict=True
         ):
-            # A single input channel makes so small a kernel that a plain convolution is faster.
-            dense = config.encoder == "strided" and width > 1
-            convolution = DenseConv3d if dense else nn.Conv3d
+            convolution: type[nn.Conv3d] = nn.Conv3d
+            if config.encoder == "strided":
+                # A single input channel makes so small a kernel that a convolution is faster.
+                convolution = DenseConv3d if width > 1 else SteadyConv3d
             layers += [convolution(width, channels, _KERNEL, stride, padding), nn.ReLU()]
             width = channels
             size = (size + 2 * padding - _KERNEL) // stride + 1
@@ -107,7 +108,8 @@ class Decoder(nn.Module):
             self.planes = nn.Conv3d(config.latent_dim, config.planes, 1)
         widths = [*config.channels[::-1][1:], 1]
         size, width = config.grid, config.channels[-1]
-        layers: list[nn.Module] = [nn.ReLU(), nn.Conv3d(config.planes, width, 1), nn.ReLU()]
+        mix = SteadyConv3d if config.encoder == "strided" else nn.Conv3d
+        layers: list[nn.Module] = [nn.ReLU(), mix(config.planes, width, 1), nn.ReLU()]
         convolution = DenseConvTranspose3d if config.encoder == "strided" else nn.ConvTranspose3d
         sizes = self._sizes()
         for channels, target, (stride, padding) in zip(

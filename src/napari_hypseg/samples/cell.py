@@ -48,7 +48,7 @@ CLASSES = (
 
 # How many there are in 100 nm cubed of the field of view; one at least.
 COMMON = {
-    DOUBLE: 0.15, VESICLE: 1.0, TUBE: 0.35, ACTIN: 2.0, PROTEASOME: 1.5, RIBOSOME: 14.0, TRIC: 2.0,
+    DOUBLE: 0.15, VESICLE: 1.0, TUBE: 0.35, ACTIN: 2.0, PROTEASOME: 1.5, RIBOSOME: 8.0, TRIC: 2.0,
 }  # fmt: skip
 COMPLEXES = {PROTEASOME: proteasome, RIBOSOME: ribosome, TRIC: tric}
 # Part of the volume of the cytosol and of the matrix that small proteins fill.

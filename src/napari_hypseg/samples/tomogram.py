@@ -139,20 +139,21 @@ def make_tomogram(
     canvas = Canvas(shape, voxel_size)
     picks = paint(canvas, rng, thickness)
 
-    # A cell has no edges at those of the field of view: it goes on, mirrored.
+    # A cell has no edges at those of the field of view: it goes on, mirrored. Sums over all voxels
+    # are NumPy's: PyTorch's depend on the number of threads.
     density = torch.from_numpy(canvas.density)
     width = shape[2] // 2
     padding = (width, width, MARGIN - 1, MARGIN - 1)
-    specimen = torch.nn.functional.pad(density - density.mean(), padding, mode="reflect")
+    mean = float(canvas.density.mean(dtype=np.float64))
+    specimen = torch.nn.functional.pad(density - mean, padding, mode="reflect")
     angles = tilt_angles(tilt_limit, tilt_step)
     seen = transfer(
         project(specimen, angles), voxel_size, defocus=defocus, exposures=exposure(angles, dose)
     )
     inner = seen[:, MARGIN - 1 : 1 - MARGIN, width:-width]
-    signal = float(inner[len(angles) // 2].double().var())
+    signal = float(inner[len(angles) // 2].numpy().var(dtype=np.float64))
     noisy = add_noise(seen, angles, snr, rng, signal=signal, thickness=min(thickness, depth))
     found = back_project(noisy, angles, (shape[0], shape[2]))[:, MARGIN - 1 : 1 - MARGIN]
-    # Double precision, as sums of so many float32 depend on the number of threads.
     voxels = found.numpy().astype(np.float64)
     voxels = ((voxels - voxels.mean()) / voxels.std()).astype(np.float32)
 

@@ -1,3 +1,4 @@
+from .models import Trained as Trained
 from .plan import PlanError as PlanError
 from .plan import check as check
 from .plan import file_name as file_name
@@ -13,4 +14,3 @@ from .record import read_record as read_record
 from .selection import Selection as Selection
 from .session import FORMATS as FORMATS
 from .session import Session as Session
-from .session import Trained as Trained

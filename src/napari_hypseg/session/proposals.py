@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from napari_hypseg.clustering import MergeTree, TreeClustering
     from napari_hypseg.figures import Cloud
     from napari_hypseg.latents import Latents
-    from napari_hypseg.volumes import Box
+    from napari_hypseg.volumes import Box, Volume
 
 __all__ = ["FINEST", "ProposalRow", "Proposals"]
 
@@ -130,6 +130,13 @@ class Proposals:
             self.__dict__["cloud"] = known
         elif "cloud" not in self.__dict__:
             self.__dict__["cloud"] = yield from cloud_job(self.latents)
+
+    def placed(self, volume: Volume) -> Proposals:
+        """The same proposals at the place of a volume of the same voxels."""
+        moved = replace(self, latents=self.latents.placed(volume))
+        # What does not depend on the place is not gathered anew.
+        moved.__dict__.update({n: v for n, v in self.__dict__.items() if n in ("cloud", "colours")})
+        return moved
 
     @cached_property
     def cloud_leaves(self) -> Bytes:
@@ -246,7 +253,8 @@ class Proposals:
     def in_volume(self, voxels: npt.ArrayLike) -> npt.NDArray[np.int64]:
         """Voxels of the volume at points (z, y, x) of the map's lattice, shape (..., 3)."""
         corner = [s.start for s in self.box]
-        return np.asarray(voxels, np.int64) * self.stride + corner
+        found: npt.NDArray[np.int64] = np.asarray(voxels, np.int64) * self.stride + corner
+        return found
 
     def voxel_of(self, place: Sequence[float]) -> tuple[int, int, int] | None:
         """The point of the map's lattice at a place in angstrom (z, y, x); None outside."""

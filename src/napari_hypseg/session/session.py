@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import os
-import platform
-import time
 import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,58 +15,29 @@ import numpy as np
 import numpy.typing as npt
 from psygnal import Signal
 
-import napari_hypseg
 from napari_hypseg.classes import Classes, Source
-from napari_hypseg.clustering import (
-    TreeClustering,
-    cluster_job,
-    open_clustering,
-    save_clustering_job,
-)
+from napari_hypseg.clustering import open_clustering
 from napari_hypseg.jobs import Job, Progress, finish
-from napari_hypseg.latents import Latents, coarse_to_fine_job, embed_job, find_latents
-from napari_hypseg.model import Model, ModelError
-from napari_hypseg.session.needs import Needs, needs_of
-from napari_hypseg.session.places import described, keep_volume, reread_volume
-from napari_hypseg.session.plan import PlanError, check, with_suffix
+from napari_hypseg.latents import Latents, find_latents
+from napari_hypseg.session.mapped import SessionMaps
+from napari_hypseg.session.models import Trained
+from napari_hypseg.session.places import described, reread_volume
+from napari_hypseg.session.plan import check, with_suffix
 from napari_hypseg.session.proposals import Proposals
-from napari_hypseg.session.record import (
-    SESSION_FILE,
-    LatentsRecord,
-    ProposalsRecord,
-    Record,
-    Run,
-    TrainingRecord,
-    Tree,
-    has_session,
-    read_record,
-    write_record,
-)
+from napari_hypseg.session.record import ProposalsRecord, has_session, read_record
 from napari_hypseg.session.selection import Selection
-from napari_hypseg.session.versions import Versions
-from napari_hypseg.training import is_trained_so, model_so_far, train_job
-from napari_hypseg.volumes import Box, Volume, VolumeError, write_labels
-from napari_hypseg.volumes.atomic import BusyError, locked, remove, replacing
+from napari_hypseg.volumes import Volume, write_labels
+from napari_hypseg.volumes.atomic import locked, remove, replacing
 from napari_hypseg.volumes.limits import peak_memory
 
-__all__ = ["FORMATS", "Session", "Trained"]
+__all__ = ["FORMATS", "Session"]
 
 FORMATS = {"mrc": ".mrc", "tif": ".tif", "zarr": ".zarr"}
 Format = Literal["mrc", "tif", "zarr"]
-_SMOOTHED, _LEAVES = "smoothed.zarr", "leaves"
-# What a session makes for itself, the record first: without it nothing of the rest is taken up.
-_OURS = (SESSION_FILE, "models", "latents", "proposals", _SMOOTHED, "volume.zarr")
+_LEAVES = "leaves"
 
 
-@dataclass(frozen=True)
-class Trained:
-    """A model and its number in the session's folder."""
-
-    number: int
-    model: Model
-
-
-class Session:
+class Session(SessionMaps):
     """A discovery in one tomogram: everything that is known of it, and where it is kept.
 
     It is the one state that scripts, the command line and the docks read and change. Long steps
@@ -173,14 +141,9 @@ class Session:
         return session
 
     def _begin(self, volume: Volume, folder: Path) -> None:
-        self.volume, self.folder = volume, folder
-        self.model: Trained | None = None
-        self.latents: Latents | None = None
-        self.proposals: Proposals | None = None
+        super().__init__(volume, folder)
         self.selection = Selection()
         self.chosen: tuple[int, ...] = ()
-        self.versions = Versions(folder / "models")
-        self.record = Record(described(volume, folder), run=Run(_versions(), _machine()))
 
     def _take_up_job(self, overwrite: bool) -> Job[None]:
         """Take up what the folder holds already."""
@@ -190,7 +153,7 @@ class Session:
             made_with = self.record.volume.fingerprint
             found = yield from self._fingerprint_job()
             if made_with != found:
-                self._refuse_other(overwrite)
+                self._refuse_other(self.record.volume.name, overwrite)
                 self.record, self._replaced = record, self.record
             else:
                 self.record.volume = described(self.volume, self.folder, found)
@@ -198,31 +161,6 @@ class Session:
                 self._find_model()
                 yield from self._find_proposals_job()
         self.classes = Classes(self.folder / "classes", self.volume.shape)
-
-    def _refuse_other(self, overwrite: bool) -> None:
-        name = self.record.volume.name
-        if not overwrite:
-            raise PlanError(
-                f"{self.folder}: holds the work on another volume, {name}, whose voxels are not "
-                f"those of {self.volume.name}: choose another folder"
-            )
-        if (self.folder / "classes" / "state.json").exists():
-            raise PlanError(
-                f"{self.folder}: holds classes that were kept of another volume, {name}: choose "
-                "another folder, or remove this one yourself"
-            )
-
-    def _fingerprint_job(self) -> Job[str]:
-        """Hash of the volume's voxels, computed once."""
-        known = self.record.volume
-        if not self._fingerprint:
-            self._fingerprint = yield from self.volume.fingerprint_job()
-        known.fingerprint = self._fingerprint
-        return self._fingerprint
-
-    _fingerprint = ""
-    # The record of the work on another volume, which is replaced once there is something to keep.
-    _replaced: Record | None = None
 
     def _find_model(self) -> None:
         """Take up the model in use."""
@@ -252,62 +190,12 @@ class Session:
             found = open_clustering(
                 self._clusters_path(clusters.tree), self.latents, self._belongs(clusters)
             )
-            if isinstance(found, TreeClustering):
+            if found is not None:
                 proposals = Proposals(
                     self.latents, found, clusters.smoothing, clusters.seed, how.model
                 )
                 self.proposals = proposals
                 self.selection.reset(lambda: proposals.cloud)
-
-    # -- what is kept
-
-    def save(self, *parts: str) -> None:
-        """Keep how the session stands in its folder.
-
-        Parameters
-        ----------
-        *parts : str
-            Attributes of the `record` that have changed: of the others, what another program has
-            written meanwhile stays. All of them without any.
-        """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with locked(self.folder, SESSION_FILE, wait=_WAIT):
-            record = self.record
-            if parts and has_session(self.folder):
-                record = read_record(self.folder)
-                for part in parts:
-                    setattr(record, part, getattr(self.record, part))
-            write_record(self.folder, record)
-
-    def _keep_volume_job(self) -> Job[None]:
-        """Make sure that the session can be opened again."""
-        fingerprint = yield from self._fingerprint_job()
-        self.folder.mkdir(parents=True, exist_ok=True)
-        if self._replaced is not None:
-            for name in (*_OURS, *self._replaced.outputs):
-                remove(self.folder / name)
-            self._replaced = None
-        if not has_session(self.folder):
-            yield Progress("keeping the volume", 0, 0)
-            self.volume = keep_volume(self.volume, self.folder, fingerprint)
-            self.record.volume = described(self.volume, self.folder, fingerprint)
-            self.save()
-        elif read_record(self.folder).volume.fingerprint != fingerprint:
-            self._refuse_other(overwrite=False)
-
-    def _store(self, model: int, stride: int, box: Any) -> Path:
-        """Where the latent points of a model are, at a stride, of all voxels or a part."""
-        part = "" if box is None else "_" + "_".join(f"{start}-{stop}" for start, stop in box)
-        return self.folder / "latents" / f"{model:04d}_stride{stride}{part}.zarr"
-
-    def _clusters_path(self, tree: str) -> Path:
-        return self.folder / "proposals" / f"{tree}.zarr"
-
-    def _belongs(self, how: ProposalsRecord, latents: Latents | None = None) -> dict[str, Any]:
-        """What clusters are made of, and how."""
-        latents = self.latents if latents is None else latents
-        assert latents is not None  # noqa: S101
-        return {"latents": latents.identity, **asdict(how)}
 
     def use_volume(self, volume: Volume) -> None:
         """Take the same voxels with another name, voxel size or origin: nothing is mapped anew.
@@ -324,326 +212,10 @@ class Session:
         if self.latents is not None:
             self.latents = self.latents.placed(self.volume)
         if self.proposals is not None:
-            self.proposals = replace(
-                self.proposals, latents=self.proposals.latents.placed(self.volume)
-            )
+            self.proposals = self.proposals.placed(self.volume)
         if has_session(self.folder):
             self.save("volume")
         self.proposals_changed.emit()
-
-    # -- models
-
-    def train(self, **settings: Any) -> Model:
-        """Train a model and take it for the next map; `train_job` has the arguments."""
-        trained = finish(self.train_job(**settings))
-        self.take(trained)
-        return trained.model
-
-    def train_job(
-        self, *, preset: str = "default", steps: int | None = None, seed: int = 0,
-        device: str = "auto", also: Sequence[Volume] = (), start: int | None = None,
-    ) -> Job[Trained]:  # fmt: skip
-        """Train a model on the volume, or go on where a training of these settings stopped.
-
-        A finished model is never overwritten: each training makes the next one, unless one of
-        the same settings is there already.
-
-        Parameters
-        ----------
-        preset, steps, seed, device
-            As for `napari_hypseg.train`.
-        also : sequence of Volume
-            Further volumes to learn from.
-        start : int, optional
-            Number of a finished model to go on from; its preset counts.
-
-        Returns
-        -------
-        Trained
-        """
-        how: dict[str, Any] = {"preset": preset, "steps": steps, "seed": seed}
-        first = None if start is None else self.versions.load(start)
-        volumes = [self.volume, *also]
-        with locked(self.folder), self._timed("training"):
-            yield from self._keep_volume_job()
-            for number in reversed(self.versions.numbers):
-                with suppress(ModelError):
-                    model = self.versions.load(number)
-                    if is_trained_so(model, volumes, start=first, **how):
-                        return Trained(number, model)
-            number = self._training_number(how, start)
-            self.record.training = TrainingRecord(
-                number, preset, steps, seed, device, start,
-                [described(volume, self.folder) for volume in also],
-            )  # fmt: skip
-            self.save("training")
-            self.versions.folder.mkdir(exist_ok=True)
-            checkpoint = self.versions.checkpoint(number)
-            model = yield from train_job(
-                volumes, device=device, checkpoint=checkpoint, start=first, **how
-            )
-            model.save(self.versions.path(number))
-            checkpoint.unlink(missing_ok=True)
-            self.record.training = None
-            self.save("training")
-        return Trained(number, model)
-
-    def _training_number(self, how: Mapping[str, Any], start: int | None) -> int:
-        """Number of the model that a training gives: of the one that stopped, if it is the same."""
-        stopped = self.stopped
-        if stopped is not None:
-            same = (stopped.preset, stopped.steps, stopped.seed, stopped.start)
-            if same == (how["preset"], how["steps"], how["seed"], start):
-                return stopped.number
-            self.versions.checkpoint(stopped.number).unlink(missing_ok=True)
-        return self.versions.next
-
-    @property
-    def stopped(self) -> TrainingRecord | None:
-        """The training that was stopped before its end, if there is one to go on with."""
-        how = self.record.training
-        if how is None or not self.versions.checkpoint(how.number).exists():
-            return None
-        return how
-
-    def resume(self) -> Model:
-        """Go on with the training that was stopped, and take its model for the next map."""
-        trained = finish(self.resume_job())
-        self.take(trained)
-        return trained.model
-
-    def resume_job(self) -> Job[Trained]:
-        """The generator twin of `resume`.
-
-        Raises
-        ------
-        ValueError
-            If no training was stopped.
-        """
-        how = self.stopped
-        if how is None:
-            raise ValueError("no training was stopped here")
-        also = [reread_volume(self.folder, known) for known in how.also]
-        return (
-            yield from self.train_job(
-                preset=how.preset,
-                steps=how.steps,
-                seed=how.seed,
-                device=how.device,
-                also=also,
-                start=how.start,
-            )
-        )
-
-    def use_stopped(self) -> Model:
-        """Make a model of the training that was stopped, as far as it came, and take it.
-
-        Raises
-        ------
-        ValueError
-            If no training was stopped.
-        """
-        how = self.stopped
-        if how is None:
-            raise ValueError("no training was stopped here")
-        with locked(self.folder):
-            checkpoint = self.versions.checkpoint(how.number)
-            model = model_so_far(checkpoint)
-            model.save(self.versions.path(how.number))
-            checkpoint.unlink()
-        self.record.training = None
-        self.save("training")
-        self.take(Trained(how.number, model))
-        return model
-
-    def use(self, model: Model | int) -> None:
-        """Take a model for the next map: one of the session's by its number, or one from elsewhere.
-
-        What is on show keeps its own.
-        """
-        self.take(finish(self.use_job(model)))
-
-    def use_job(self, model: Model | int) -> Job[Trained]:
-        """The generator twin of `use`."""
-        yield Progress("loading the model", 0, 0)
-        if isinstance(model, int):
-            return Trained(model, self.versions.load(model))
-        with locked(self.folder):
-            yield from self._keep_volume_job()
-            return Trained(self.versions.keep(model), model)
-
-    # -- map and proposals
-
-    def map(self, **settings: Any) -> Latents:
-        """Map the voxels to latent points; `map_job` has the arguments."""
-        latents = finish(self.map_job(**settings))
-        self.take(latents)
-        return latents
-
-    def map_job(
-        self, *, stride: int = 1, box: Box | None = None, device: str = "auto",
-        coarse_to_fine: bool = False,
-    ) -> Job[Latents]:  # fmt: skip
-        """Map the voxels to latent points with the model in use.
-
-        Every model, stride and box has a store of its own: what is on show stays as it is, and a
-        preview survives the full mapping that is stopped.
-
-        Parameters
-        ----------
-        stride, box, device
-            As for `napari_hypseg.embed`.
-        coarse_to_fine : bool
-            In passes, each computing what the last has left: the latents of coarser strides come
-            as the ``partial`` of a `Progress`, for little more time in all.
-        """
-        if self.model is None:
-            raise ValueError("train or load a model before mapping the voxels")
-        number, model = self.model.number, self.model.model
-        spans = _spans(box)
-        with locked(self.folder), self._timed("mapping"):
-            yield from self._keep_volume_job()
-            self._clear_damaged(number)
-            job = (
-                coarse_to_fine_job(
-                    model, self.volume, box=box, stride=stride, device=device,
-                    store=lambda each: self._store(number, each, spans),
-                )
-                if coarse_to_fine
-                else embed_job(
-                    model, self.volume, box=box, stride=stride, device=device,
-                    store=self._store(number, stride, spans),
-                )
-            )  # fmt: skip
-            return (yield from job)
-
-    def _clear_damaged(self, number: int) -> None:
-        """Remove maps of a model that can't be opened: they are made anew."""
-        for store in (self.folder / "latents").glob(f"{number:04d}_stride*.zarr"):
-            try:
-                find_latents(store)
-            except VolumeError:
-                remove(store)
-
-    def needs(self, *, box: Box | None = None, stride: int = 1) -> Needs:
-        """What mapping and clustering will need, and what there is; arguments as for `map_job`."""
-        dim = 2 if self.model is None else self.model.model.config.latent_dim
-        return needs_of(self.volume.shape, dim, self.folder, box=box, stride=stride)
-
-    def propose(self, **settings: Any) -> Proposals:
-        """Cluster the map into proposals; `propose_job` has the arguments."""
-        proposals = finish(self.propose_job(**settings))
-        self.take(proposals)
-        return proposals
-
-    def propose_job(
-        self, *, tree: Tree = "things", smoothing: float = 1.0, seed: int = 0,
-        latents: Latents | None = None,
-    ) -> Job[Proposals]:  # fmt: skip
-        """Cluster latent points at every granularity at once.
-
-        Parameters
-        ----------
-        tree, smoothing, seed
-            As for `napari_hypseg.cluster`. Clusters that the folder holds already are taken from
-            there.
-        latents : Latents, optional
-            A map of this volume; the one in use without it.
-        """
-        latents = self.latents if latents is None else latents
-        if latents is None:
-            raise ValueError("map the voxels before clustering them")
-        how = ProposalsRecord(tree, smoothing, seed)
-        path, belongs, found = self._clusters_path(tree), self._belongs(how, latents), None
-        with locked(self.folder), self._timed("clustering"):
-            yield Progress("looking for clusters", 0, 0)
-            # Damaged ones are made anew.
-            with suppress(VolumeError):
-                found = open_clustering(path, latents, belongs)
-            if not isinstance(found, TreeClustering):
-                found = yield from cluster_job(
-                    latents, self.volume, tree=tree, smoothing=smoothing, seed=seed,
-                    store=self.folder / _SMOOTHED,
-                )  # fmt: skip
-                assert isinstance(found, TreeClustering)  # noqa: S101
-                path.parent.mkdir(exist_ok=True)
-                yield from save_clustering_job(path, found, belongs)
-        return Proposals(latents, found, smoothing, seed, self._model_of(latents))
-
-    def glance_job(
-        self, box: Box, *, tree: Tree = "things", smoothing: float = 1.0, seed: int = 0,
-        device: str = "auto",
-    ) -> Job[Proposals]:  # fmt: skip
-        """Proposals of a part alone, as a quick look that the folder does not keep."""
-        if self.model is None:
-            raise ValueError("train or load a model before mapping the voxels")
-        yield from self._keep_volume_job()
-        latents = yield from embed_job(self.model.model, self.volume, box=box, device=device)
-        found = yield from cluster_job(
-            latents, self.volume, tree=tree, smoothing=smoothing, seed=seed
-        )
-        assert isinstance(found, TreeClustering)  # noqa: S101
-        made = Proposals(latents, found, smoothing, seed, self.model.number, is_kept=False)
-        yield from made.gather_job()
-        return made
-
-    def discover(self, **settings: Any) -> Proposals:
-        """Map the voxels and cluster them, training first where there is no model."""
-        if self.model is None:
-            self.train(seed=settings.get("seed", 0), device=settings.get("device", "auto"))
-        proposals = finish(self.discover_job(**settings))
-        self.take(proposals)
-        return proposals
-
-    def discover_job(
-        self, *, stride: int = 1, box: Box | None = None, device: str = "auto",
-        tree: Tree = "things", smoothing: float = 1.0, seed: int = 0, shown: int | None = None,
-    ) -> Job[Proposals]:  # fmt: skip
-        """Map the voxels, cluster them, gather what is drawn; coarse first.
-
-        Parameters
-        ----------
-        stride, box, device
-            As for `map_job`.
-        tree, smoothing, seed
-            As for `propose_job`.
-        shown : int, optional
-            Stride of what is on show already: of the coarser passes only those that are finer
-            come as the ``partial`` of a `Progress`, each as `Proposals`.
-        """
-        mapping = self.map_job(stride=stride, box=box, device=device, coarse_to_fine=stride == 1)
-        how: dict[str, Any] = {"tree": tree, "smoothing": smoothing, "seed": seed}
-        while True:
-            try:
-                progress = next(mapping)
-            except StopIteration as end:
-                latents: Latents = end.value
-                break
-            except BaseException:
-                mapping.close()
-                raise
-            coarse: Any = progress.partial
-            yield replace(progress, partial=None)
-            if coarse is None:
-                continue
-            if shown is None or int(coarse.array.attrs["stride"]) < shown:
-                found = yield from cluster_job(coarse, self.volume, **how)
-                number = self._model_of(coarse)
-                early = Proposals(coarse, found, smoothing, seed, number, is_kept=False)
-                yield from early.gather_job()
-                yield replace(progress, partial=early)
-        proposals = yield from self.propose_job(latents=latents, **how)
-        yield from proposals.gather_job(self.proposals)
-        return proposals
-
-    def _model_of(self, latents: Latents) -> int:
-        """Number of the model that latent points come from."""
-        number = self.versions.number_of(str(latents.array.attrs["model"]))
-        if number is None:
-            raise ValueError(f"{latents.name}: these points are of none of the session's models")
-        return number
-
-    # -- what is in use
 
     def take(self, result: Trained | Latents | Proposals) -> None:
         """Put the result of a job to use, and keep in the folder that it is.
@@ -673,23 +245,6 @@ class Session:
         if not same_map:
             self.selection.reset(lambda: result.cloud)
         self.proposals_changed.emit()
-
-    def _note_latents(self, latents: Latents) -> None:
-        attributes: Any = latents.array.attrs
-        whole = [[0, n] for n in self.volume.shape]
-        box = attributes["box"]
-        spans: Any = None if list(map(list, box)) == whole else tuple(tuple(s) for s in box)
-        self.record.latents = LatentsRecord(self._model_of(latents), attributes["stride"], spans)
-
-    def _sweep_maps(self, proposals: Proposals) -> None:
-        """Remove maps of models that are no longer on show: they can be made again."""
-        folder = self.folder / "latents"
-        if proposals.stride > 1 or not folder.is_dir():
-            return
-        with suppress(OSError, BusyError), locked(self.folder):
-            for store in folder.glob("????_stride*.zarr"):
-                if not store.name.startswith(f"{proposals.model:04d}_"):
-                    remove(store)
 
     @property
     def k(self) -> int:
@@ -917,12 +472,6 @@ class Session:
             del values[name]
         return {**values, **run}
 
-    @contextmanager
-    def _timed(self, stage: str) -> Iterator[None]:
-        began = time.monotonic()
-        yield
-        self.record.run.seconds[stage] = round(time.monotonic() - began, 2)
-
 
 @contextmanager
 def _told() -> Iterator[None]:
@@ -933,29 +482,7 @@ def _told() -> Iterator[None]:
         warnings.warn(f"{error}", stacklevel=2)
 
 
-# Seconds that a short write waits for another program's.
-_WAIT = 10.0
-
-
-def _spans(box: Box | None) -> Any:
-    return None if box is None else tuple((s.start, s.stop) for s in box)
-
-
 def _write_json(path: Path, values: dict[str, Any]) -> None:
     text = json.dumps(values, indent=1, allow_nan=False) + "\n"
     with replacing(path) as fresh:
         fresh.write_text(text)
-
-
-def _machine() -> str:
-    return f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors"
-
-
-def _versions() -> dict[str, str]:
-    names = ("torch", "geoopt", "numpy", "scipy", "scikit-image", "zarr", "mrcfile", "numba")
-    found = {name: importlib.metadata.version(name) for name in names}
-    return {
-        "napari-hypseg": napari_hypseg.__version__,
-        "python": platform.python_version(),
-        **found,
-    }

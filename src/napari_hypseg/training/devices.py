@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numba
 import torch
 
-__all__ = ["has_fast_bfloat16", "match_numba_threads", "select_device"]
+from napari_hypseg.model.config import ModelConfig
+
+__all__ = ["has_fast_bfloat16", "match_numba_threads", "select_device", "threads_note"]
 
 
 def select_device(name: str = "auto") -> torch.device:
@@ -44,9 +49,31 @@ def match_numba_threads() -> None:
     """Give numba's loops as many threads as PyTorch has; call it before they run.
 
     Numba takes all cores, whatever OMP_NUM_THREADS says, and where both use OpenMP its start makes
-    that PyTorch's number too. But the results of a seed depend on PyTorch's number of threads.
+    that PyTorch's number too.
     """
     threads = torch.get_num_threads()
     most = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
     numba.set_num_threads(max(1, min(threads, most)))
     torch.set_num_threads(threads)
+
+
+def threads_note(config: ModelConfig, training: Mapping[str, Any]) -> str:
+    """What a person should know before a model is trained again; empty if nothing.
+
+    Training on a CPU gives the same bits for any number of threads, but for networks of the papers'
+    stack of convolutions ("cihs" presets).
+
+    Parameters
+    ----------
+    config : ModelConfig
+        The model's architecture.
+    training : mapping
+        The record of its training.
+    """
+    then, now = training.get("threads"), torch.get_num_threads()
+    if config.encoder == "strided" or training.get("device") != "cpu" or then in (None, now):
+        return ""
+    return (
+        f"the model was trained with {then} thread{'' if then == 1 else 's'}, now there are {now}: "
+        "the same seed gives another one"
+    )

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from napari_hypseg.model.config import ModelConfig, TrainingConfig
 from napari_hypseg.model.files import Model, ModelError, build_network, load_tensors, save_tensors
@@ -149,7 +149,7 @@ class TrainingState:
                 f"the training goes on with batches of {self.batch_size}",
                 stacklevel=2,
             )
-        nn.utils.clip_grad_norm_(self.network.parameters(), _CLIP)
+        self._clip()
         share = 0.5 * (1 + math.cos(math.pi * self.step / self.training.steps))
         rate = (share if self.training.decay else 1.0) * 0.5 ** len(self.rollbacks)
         for optimiser in self._optimisers:
@@ -178,6 +178,17 @@ class TrainingState:
             # Not handled here: the error keeps what filled the memory alive.
             return None
         return torch.stack(losses).detach()
+
+    def _clip(self) -> None:
+        """Clip the norm of all gradients, as `torch.nn.utils.clip_grad_norm_` does.
+
+        That sums in as many parts as there are threads; rows are summed one by one here.
+        """
+        grads = [p.grad for p in self.network.parameters() if p.grad is not None]
+        rows = [grad.reshape(len(grad), -1).square().sum(1).sum() for grad in grads]
+        share = (_CLIP / (torch.stack(rows).sum().sqrt() + 1e-6)).clamp(max=1.0)
+        for grad in grads:
+            grad.mul_(share)
 
     def glimpse(self, pool: VoxelPool) -> Glimpse:
         """What the network makes of a few patches; it disturbs no random number of a step."""

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from napari_hypseg.jobs import Job, Progress, finish
 from napari_hypseg.model.config import ModelConfig, Preset, TrainingConfig, get_preset
@@ -56,7 +57,8 @@ def train(
     steps : int, optional
         Optimiser steps; the preset's number without it.
     seed : int
-        The same seed gives the same model on the same machine.
+        The same seed gives the same model on the same machine, with any number of threads; those
+        of the "cihs" presets also depend on that number, which their record keeps.
     device : str
         "auto" (CUDA, else Apple's MPS, else the CPU), or a name that PyTorch knows.
     start : Model, optional
@@ -173,6 +175,7 @@ def train_job(
         "start": None if start is None else start.fingerprint(),
         "volumes": fits,
         "device": str(target),
+        "threads": torch.get_num_threads(),
         "seconds": round(time.monotonic() - began, 3),
         "loss": state.history,
         # As it ended: less than asked for where the device's memory was too small.

@@ -84,7 +84,8 @@ def read_volume(
         if min(contents.data.shape) < 1:
             raise VolumeError(f"has no voxels: its shape is {tuple(contents.data.shape)}")
     except VolumeError as error:
-        raise VolumeError(f"{where}: {error}") from error
+        # What a file says of itself may be of any length, on any number of lines.
+        raise VolumeError(f"{where}: {' '.join(str(error).split())[:500]}") from error
     except MemoryError as error:
         raise VolumeError(f"{where}: doesn't fit in memory") from error
     except FileNotFoundError as error:
@@ -92,7 +93,7 @@ def read_volume(
     # The libraries meet damaged files with errors of every type, some of their own.
     except Exception as error:
         reason = (str(error).splitlines() or [""])[0] or type(error).__name__
-        raise VolumeError(f"{where}: can't be read, {reason}") from error
+        raise VolumeError(f"{where}: can't be read, {reason[:500]}") from error
 
     remarks = list(contents.remarks)
     size = given or cast(Triple, tuple(found or 1.0 for found in contents.voxel_size))

@@ -82,7 +82,7 @@ def open_zarr(where: str | os.PathLike[str], mode: Literal["r", "r+"] = "r") -> 
     # Zarr meets damaged metadata with errors of every type.
     except Exception as error:
         reason = (str(error).splitlines() or [""])[0] or type(error).__name__
-        raise VolumeError(f"has Zarr metadata that can't be read, {reason}") from error
+        raise VolumeError(f"has Zarr metadata that can't be read, {reason[:200]}") from error
 
 
 class _Checked(zarr.storage.WrapperStore["Store"]):
@@ -108,6 +108,7 @@ def _check(name: str, content: Buffer) -> None:
         raise VolumeError(f"is damaged: its {name} is no JSON") from None
     if not isinstance(values, dict):
         raise VolumeError(f"is damaged: its {name} holds no object")
+    _object(values.get("attributes", {}))
     if name == ".zarray":
         filters = values.get("filters") or []
         _check_array(values, values.get("dtype"), values.get("chunks"))
