@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from qtpy.QtCore import QTimer
 
 from napari_hypseg.jobs import Job
 from napari_hypseg.volumes import Volume
+from napari_hypseg.volumes.atomic import BusyError
 from napari_hypseg.widgets.runner import JobRunner
 
 if TYPE_CHECKING:
@@ -68,6 +70,11 @@ classes_chosen_changed, selection_changed : psygnal.Signal
         self._rest.setInterval(_REST)
         self._rest.timeout.connect(self._on_rest)
         self.k_changed.connect(lambda: self._rest.start())
+        from napari_hypseg.widgets.classes_layer import ClassesLayer
+        from napari_hypseg.widgets.proposals_layer import ProposalsLayer
+
+        self.proposals_layer = ProposalsLayer(self)
+        self.classes_layer = ClassesLayer(self)
 
     def _on_rest(self) -> None:
         if self.session is not None:
@@ -116,7 +123,21 @@ classes_chosen_changed, selection_changed : psygnal.Signal
         """
         session = self.session
         take = session.take if on_done is None and session is not None else on_done
-        self.runner.start(title, job, take)
+
+        def use(result: Any) -> None:
+            with self.telling():
+                if take is not None:
+                    take(result)
+
+        self.runner.start(title, job, use)
+
+    @contextmanager
+    def telling(self) -> Iterator[None]:
+        """Tell a person, in a sentence, what goes wrong inside."""
+        try:
+            yield
+        except (ValueError, OSError, BusyError) as error:
+            self.said.emit(f"✗  {error}")
 
 
 _DESKS: weakref.WeakKeyDictionary[Any, Desk] = weakref.WeakKeyDictionary()

@@ -24,7 +24,17 @@ from qtpy.QtWidgets import (
 
 from napari_hypseg.jobs import Progress
 
-__all__ = ["LossLine", "ProgressArea", "Step", "allow", "button", "combo", "folded", "narrow"]
+__all__ = [
+    "LossLine",
+    "ProgressArea",
+    "Step",
+    "allow",
+    "ask",
+    "button",
+    "combo",
+    "folded",
+    "narrow",
+]
 
 Mark = Literal["done", "next", "waiting"]
 _MARKS = {"done": "✓", "next": "▶", "waiting": "○"}
@@ -67,6 +77,31 @@ class Step(QGroupBox):
             row.addWidget(widget)
         self.column.addLayout(row)
         return row
+
+
+def ask(parent: QWidget | None, question: str, yes: str, no: str = "Cancel") -> bool:
+    """Ask a person before something that can't be taken back or takes long.
+
+    Parameters
+    ----------
+    parent : QWidget or None
+        Above which it is asked.
+    question : str
+        One sentence.
+    yes, no : str
+        What the buttons say that do it and that leave all as it is.
+    """
+    box = QMessageBox(QMessageBox.Icon.Question, "Hyperbolic segmentation", question)
+    if parent is not None:
+        box.setParent(parent, Qt.WindowType.Dialog)
+    agree = box.addButton(yes, QMessageBox.ButtonRole.AcceptRole)
+    leave = box.addButton(no, QMessageBox.ButtonRole.RejectRole)
+    box.setDefaultButton(leave)
+    box.setEscapeButton(leave)
+    box.exec()
+    agreed = box.clickedButton() is agree
+    box.deleteLater()
+    return agreed
 
 
 def button(
