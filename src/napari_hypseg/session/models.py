@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from napari_hypseg.jobs import Job, finish
+from napari_hypseg.jobs import Job, Progress, finish
 from napari_hypseg.model import Model, ModelError
 from napari_hypseg.session.folder import SessionFolder
 from napari_hypseg.session.places import described, reread_volume

@@ -121,14 +121,18 @@ class Proposals:
 
         return finish(cloud_job(self.latents))
 
+    @property
+    def is_gathered(self) -> bool:
+        """Whether the points of `cloud` are at hand: they take a moment to gather."""
+        return "cloud" in self.__dict__
+
     def gather_job(self, other: Proposals | None = None) -> Job[None]:
         """Gather the points of `cloud`, or take those of other proposals of the same map."""
         from napari_hypseg.figures import cloud_job
 
-        known = None if other is None else other.__dict__.get("cloud")
-        if other is not None and other.latents is self.latents and known is not None:
-            self.__dict__["cloud"] = known
-        elif "cloud" not in self.__dict__:
+        if other is not None and other.latents is self.latents and other.is_gathered:
+            self.__dict__["cloud"] = other.cloud
+        elif not self.is_gathered:
             self.__dict__["cloud"] = yield from cloud_job(self.latents)
 
     def placed(self, volume: Volume) -> Proposals:
