@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from napari_hypseg.clustering import MergeTree, TreeClustering
     from napari_hypseg.figures import Cloud
     from napari_hypseg.latents import Latents
-    from napari_hypseg.volumes import Box
+    from napari_hypseg.volumes import Box, Volume
 
 __all__ = ["FINEST", "ProposalRow", "Proposals"]
 
@@ -121,15 +121,26 @@ class Proposals:
 
         return finish(cloud_job(self.latents))
 
+    @property
+    def is_gathered(self) -> bool:
+        """Whether the points of `cloud` are at hand: they take a moment to gather."""
+        return "cloud" in self.__dict__
+
     def gather_job(self, other: Proposals | None = None) -> Job[None]:
         """Gather the points of `cloud`, or take those of other proposals of the same map."""
         from napari_hypseg.figures import cloud_job
 
-        known = None if other is None else other.__dict__.get("cloud")
-        if other is not None and other.latents is self.latents and known is not None:
-            self.__dict__["cloud"] = known
-        elif "cloud" not in self.__dict__:
+        if other is not None and other.latents is self.latents and other.is_gathered:
+            self.__dict__["cloud"] = other.cloud
+        elif not self.is_gathered:
             self.__dict__["cloud"] = yield from cloud_job(self.latents)
+
+    def placed(self, volume: Volume) -> Proposals:
+        """The same proposals at the place of a volume of the same voxels."""
+        moved = replace(self, latents=self.latents.placed(volume))
+        # What does not depend on the place is not gathered anew.
+        moved.__dict__.update({n: v for n, v in self.__dict__.items() if n in ("cloud", "colours")})
+        return moved
 
     @cached_property
     def cloud_leaves(self) -> Bytes:

@@ -212,9 +212,7 @@ class Session(SessionMaps):
         if self.latents is not None:
             self.latents = self.latents.placed(self.volume)
         if self.proposals is not None:
-            self.proposals = replace(
-                self.proposals, latents=self.proposals.latents.placed(self.volume)
-            )
+            self.proposals = self.proposals.placed(self.volume)
         if has_session(self.folder):
             self.save("volume")
         self.proposals_changed.emit()
@@ -461,10 +459,14 @@ class Session(SessionMaps):
             raise ValueError(f"{self.folder}: no class has been kept here yet")
         labels = with_suffix(path, ".mrc")
         table = labels.with_suffix(".csv")
-        check([labels, table], inputs=[self.volume], overwrite=overwrite)
+        written = [labels, table]
+        if labels.suffix.lower() != ".zarr":
+            # Names and colours, which OME-Zarr has a place for.
+            written.append(labels.with_suffix(".json"))
+        check(written, inputs=[self.volume], overwrite=overwrite)
         self.classes.write(labels, self.volume, numbers)
         self.classes.write_table(table, self.volume.voxel_size, numbers)
-        return [labels, table]
+        return written
 
     def summary(self) -> dict[str, Any]:
         """How everything came about, in JSON values: for the report and for programs."""

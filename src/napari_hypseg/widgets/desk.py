@@ -235,7 +235,9 @@ classes_chosen_changed, selection_changed : psygnal.Signal
         title = self.runner.title
         if not title or title == _OPENING:
             return True
-        return parts.ask(self.window, f"{what}: stop that, too? What is done stays.", "Stop", "Go on")
+        return parts.ask(
+            self.window, f"{what}: stop that, too? What is done stays.", "Stop", "Go on"
+        )
 
     @property
     def lacks_session(self) -> str:
@@ -281,8 +283,9 @@ classes_chosen_changed, selection_changed : psygnal.Signal
 
     def _on_progress(self, progress: Progress, _left: str) -> None:
         session = self.session
-        is_taken = session is not None and session is self._takes_parts
-        if is_taken and isinstance(progress.partial, Proposals):
+        if session is None or session is not self._takes_parts:
+            return
+        if isinstance(progress.partial, Proposals):
             with self.telling():
                 session.take(progress.partial)
 

@@ -219,7 +219,8 @@ class DiskDock(QWidget):
     def _place(self) -> None:
         """Move below the canvas: beside the slider, not in its place."""
         dock, window = self._dock(), self.window()
-        if dock is None or not isinstance(window, QMainWindow):
+        # napari clears away what is closed while it moves a dock: not in a window that is.
+        if dock is None or not isinstance(window, QMainWindow) or not window.isVisible():
             return
         # Only the canvas gives way to it, not the docks at its sides.
         window.setCorner(Qt.Corner.BottomLeftCorner, Qt.DockWidgetArea.LeftDockWidgetArea)

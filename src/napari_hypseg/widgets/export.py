@@ -1,172 +1,240 @@
-"""The way out of the dock: labels, table and disk as files, the run as text."""
+"""The way out of the dock: classes, proposals, table and disk as files, the run as text."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QApplication, QFileDialog, QHBoxLayout, QMenu, QWidget
+import numpy as np
+from qtpy.QtWidgets import QApplication, QFileDialog, QMenu, QWidget
 
-from napari_hypseg.jobs import Job
-from napari_hypseg.volumes import WRITABLE_SUFFIXES
-from napari_hypseg.widgets.parts import allow, button
-from napari_hypseg.widgets.runner import JobRunner
-from napari_hypseg.widgets.state import FINEST, Result, State, export_job, export_levels_job
-from napari_hypseg.widgets.volume_step import VolumeStep
+from napari_hypseg.volumes import WRITABLE_SUFFIXES, write_labels
+from napari_hypseg.widgets.parts import ask
 
-__all__ = ["Exports"]
+if TYPE_CHECKING:
+    from napari_hypseg.session import Session
+    from napari_hypseg.widgets.desk import Desk
+
+__all__ = ["ExportMenu"]
+
+_LABELS = f"Labels ({' '.join(f'*{suffix}' for suffix in WRITABLE_SUFFIXES)})"
+_NO_CLASS = "No class is kept yet"
+_NOT_CHOSEN = "Choose a class first: click it in the table or in the volume"
+_NO_PROPOSALS = "Needs mapped voxels: step 3"
 
 
-class Exports(QWidget):
-    """What can be saved of a result, in one menu.
+class ExportMenu(QMenu):
+    """What can be taken elsewhere.
 
-    Attributes
+    Files get the ending that a person gives, or the one of the format; those that are there are
+    overwritten only if a person says so, and the volume itself never.
+
+    Parameters
     ----------
-    said : Signal of str
-        A sentence for the line at the bottom of the dock.
-    menu : QMenu
+    desk : Desk
+    home : QWidget
+        Above which it asks.
     """
 
-    said = Signal(str)
+    def __init__(self, desk: Desk, home: QWidget) -> None:
+        super().__init__(home)
+        self._desk = desk
+        self.setToolTipsVisible(True)
+        self.aboutToShow.connect(self.refresh)
+        self._add("Classes…", "All classes as labels, with names and table: MRC, TIFF or OME-Zarr",
+                  partial(self._ask, "classes.mrc", _LABELS, self.save_classes))  # fmt: skip
+        self._add("Chosen classes alone…", "The chosen classes as labels, each with its number",
+                  partial(self._ask, "classes.mrc", _LABELS, self.save_chosen))  # fmt: skip
+        self._add("Mask of the chosen classes…", "1 inside the chosen classes, 0 elsewhere",
+                  partial(self._ask, "mask.mrc", _LABELS, self.save_mask))  # fmt: skip
+        self._add("Table of classes…", "Numbers, names, colours, voxels, volumes as CSV",
+                  partial(self._ask, "classes.csv", "Tables (*.csv)", self.save_table))  # fmt: skip
+        self.addSeparator()
+        self._add("Proposals…", "The labels of the proposals as they are",
+                  partial(self._ask, "proposals.mrc", _LABELS, self.save_proposals))  # fmt: skip
+        self._add("Proposals at every granularity", "Labels of 2 to 30 proposals, the tree and a "
+                  "report, into the session's folder", self.write_all)  # fmt: skip
+        pictures = "Pictures (*.png *.svg)"
+        self._add("Disk…", "The Poincaré disk as PNG or SVG",
+                  partial(self._ask, "disk.png", pictures, self.save_disk))  # fmt: skip
+        self.addSeparator()
+        self._add("Copy as Python", "A script that makes these proposals again, and reads the "
+                  "classes", self.copy_python)  # fmt: skip
+        self._add("Copy as command", "The hypseg command that makes these proposals again",
+                  self.copy_command)  # fmt: skip
 
-    def __init__(self, state: State, runner: JobRunner, volume: VolumeStep) -> None:
-        super().__init__()
-        self._state, self._runner, self._volume = state, runner, volume
-        self.menu = QMenu(self)
-        self.menu.setToolTipsVisible(True)
-        for text, tip, on_choice in (
-            ("Save labels…", "The labels of the classes as they are, with their names, as MRC, "
-             "TIFF or OME-Zarr (Ctrl+Shift+E)", self._save_labels),
-            ("Save labels at every granularity…", "The labels at 2 to 30 classes, a file for each",
-             self._save_levels),
-            ("Save table…", "The table of classes as CSV", self._save_table),
-            ("Save disk…", "The Poincaré disk as PNG or SVG", self._save_disk),
-            ("", "", None),
-            ("Copy as Python", "A script that makes these labels again", self.copy_python),
-            ("Copy as command", "The hypseg command that makes the labels at this number of "
-             "classes again", self.copy_command),
-        ):  # fmt: skip
-            if on_choice is None:
-                self.menu.addSeparator()
-                continue
-            action = self.menu.addAction(text)
-            action.setToolTip(tip)
-            action.triggered.connect(lambda _checked=False, act=on_choice: act())
-            if on_choice == self._save_labels:
-                action.setShortcut("Ctrl+Shift+E")
-                self.addAction(action)
-        self.export = button("Export", "Take labels, table, disk or the run itself elsewhere",
-                             lambda: None)  # fmt: skip
-        self.export.setMenu(self.menu)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(self.export)
+    def _add(self, text: str, tip: str, on_choice: Callable[[], Any]) -> None:
+        made = self.addAction(text)
+        made.setToolTip(tip)
+        made.setProperty("own_tip", tip)
+        made.triggered.connect(lambda: on_choice())
 
-    # -- asking for a place
+    def refresh(self) -> None:
+        """Let be chosen what can be, and say of the rest why not."""
+        session = self._desk.session
+        kept = session is not None and bool(session.classes.table)
+        chosen = session is not None and bool(session.classes.chosen)
+        no_proposals = "" if session is not None and session.proposals else _NO_PROPOSALS
+        for each in self.actions():
+            text, reason = each.text(), no_proposals
+            if "hosen" in text:
+                reason = "" if chosen else _NOT_CHOSEN
+            elif "lasses" in text:
+                reason = "" if kept else _NO_CLASS
+            elif "every" in text:
+                reason = no_proposals or self._desk.runner.wait
+            each.setEnabled(not reason)
+            each.setToolTip(reason or each.property("own_tip"))
 
-    def _ask(self, title: str, name: str, kinds: str, on_path: Callable[[Path], Any]) -> None:
-        if self._state.result is not None:
-            place = self._volume.folder() / f"{self._state.result.latents.name}_{name}"
-            path, _ = QFileDialog.getSaveFileName(self, title, str(place), kinds)
-            if path:
-                on_path(Path(path))
+    # -- asking
 
-    def _save_labels(self) -> None:
-        name = f"labels_k{self._state.k:02d}.mrc"
-        self._ask("Save labels", name, f"Labels ({_ENDINGS})", self.save_labels)
+    def _ask(self, name: str, kinds: str, on_path: Callable[[Path], Any]) -> None:
+        session = self._desk.session
+        if session is None:
+            return
+        place = session.folder / f"{session.volume.name.replace(os.sep, '_')}_{name}"
+        # What is there is asked for below: with an ending that is added, and for files beside it.
+        path, _ = QFileDialog.getSaveFileName(
+            self.parentWidget(), "Save", str(place), kinds,
+            options=QFileDialog.Option.DontConfirmOverwrite,
+        )  # fmt: skip
+        if path:
+            on_path(Path(path))
 
-    def _save_levels(self) -> None:
-        title = "Save labels at every granularity: the ending tells the format"
-        self._ask(title, "labels.mrc", f"Labels ({_ENDINGS})", self.save_levels)
+    def _write(self, path: Path, suffixes: tuple[str, ...], write: Callable[..., Any]) -> None:
+        """Write a file, and ask before others are overwritten.
 
-    def _save_table(self) -> None:
-        self._ask("Save the table", "classes.csv", "Tables (*.csv)", self.save_table)
+        Parameters
+        ----------
+        path : Path
+        suffixes : tuple of str
+            Endings that there are, the one to add first.
+        write : callable
+            Gets the session, the path with an ending, and ``overwrite``.
+        """
+        from napari_hypseg.session import PlanError, check, with_suffix
 
-    def _save_disk(self) -> None:
-        self._ask("Save the disk", "disk.png", "Pictures (*.png *.svg)", self.save_disk)
+        session = self._desk.session
+        if session is None:
+            return
+        with self._desk.telling():
+            path = with_suffix(path, suffixes[0], suffixes)
+            check([path], inputs=[session.volume], overwrite=True)
+            try:
+                write(session, path, overwrite=False)
+            except PlanError as error:
+                # Only files that are there are left to ask for.
+                if not ask(self.parentWidget(), f"{error}.", "Overwrite"):
+                    return
+                write(session, path, overwrite=True)
+            self._desk.said.emit(f"wrote {path}")
 
     # -- writing
 
-    def save_labels(self, path: Path) -> None:
-        """Write the labels of the classes as they are."""
-        result, partition = self._state.result, self._state.partition
-        if result is not None and partition is not None:
-            self._write(export_job(result, partition, path), path)
+    def save_classes(self, path: Path) -> None:
+        """Write all classes, and their table beside."""
+        self._write(path, WRITABLE_SUFFIXES, _classes)
 
-    def save_levels(self, path: Path) -> None:
-        """Write the labels at 2 to 30 classes into a folder, in the format of a path's ending."""
-        result, partition = self._state.result, self._state.partition
-        if result is not None and partition is not None:
-            ks = range(2, FINEST + 1)
-            job = export_levels_job(result, partition, ks, path.parent, path.suffix or ".mrc")
-            self._write(job, path.parent)
+    def save_chosen(self, path: Path) -> None:
+        """Write the chosen classes alone, each with its own number."""
+        session = self._desk.session
+        if session is not None:
+            self._write(path, WRITABLE_SUFFIXES, partial(_classes, only=session.classes.chosen))
 
-    def _write(self, job: Job[Any], where: Path) -> None:
-        self._runner.start("writing labels", job, lambda _: self.said.emit(f"wrote {where}"))
+    def save_mask(self, path: Path) -> None:
+        """Write where the chosen classes are."""
+        self._write(path, WRITABLE_SUFFIXES, _mask)
 
     def save_table(self, path: Path) -> None:
         """Write the table of classes."""
-        from napari_hypseg.figures import write_table
+        self._write(path, (".csv",), _table)
 
-        result, partition = self._state.result, self._state.partition
-        if result is not None and partition is not None:
-            figures = result.tally.figures(partition, result.latents.voxel_size)
-            self._try(path, lambda: write_table(path, partition, figures))
+    def save_proposals(self, path: Path) -> None:
+        """Write the labels of the proposals as they are."""
+        self._write(path, WRITABLE_SUFFIXES, _proposals)
 
     def save_disk(self, path: Path) -> None:
-        """Draw the disk into a file, ``.svg`` or ``.png``."""
-        result = self._state.result
-        if result is not None:
-            self._try(path, lambda: self._draw(result, path))
+        """Draw the disk into a file."""
+        self._write(path, (".png", ".svg"), _disk)
 
-    def _draw(self, result: Result, path: Path) -> None:
-        from napari_hypseg.figures import write_disk
+    def write_all(self) -> None:
+        """Write the labels at every granularity, the tree and the report into the folder."""
+        from napari_hypseg.session import PlanError
 
-        partition = self._state.partition
-        assert partition is not None  # noqa: S101
-        figures = result.tally.figures(partition, result.latents.voxel_size)
-        write_disk(path, partition, result.cloud, figures)
-
-    def _try(self, path: Path, write: Callable[[], Any]) -> None:
+        session, overwrite = self._desk.session, False
+        if session is None or session.proposals is None:
+            return
+        ks = range(2, session.proposals.most + 1)
         try:
-            write()
-        except OSError as error:
-            self.said.emit(f"✗  {path}: can't be written, {error.strerror or error}")
-        except ValueError as error:
-            self.said.emit(f"✗  {error}")
-        else:
-            self.said.emit(f"wrote {path}")
+            session.check_outputs(ks)
+        except PlanError as error:
+            overwrite = ask(self.parentWidget(), f"{error}.", "Overwrite")
+            if not overwrite:
+                return
+        self._desk.start(
+            "writing labels", session.write_job(ks, overwrite=overwrite),
+            lambda _: self._desk.said.emit(f"wrote {session.folder}"),
+        )  # fmt: skip
 
     # -- the run as text
 
     def copy_python(self) -> None:
-        """Put a script into the clipboard that makes the labels again."""
+        """Put a script into the clipboard that makes the proposals again."""
         from napari_hypseg.session import as_python
 
-        session, partition = self._state.session, self._state.partition
-        if session is not None and partition is not None:
-            self._copy(as_python(session, self._state.k, partition))
+        self._copy(as_python)
 
     def copy_command(self) -> None:
-        """Put a command into the clipboard that makes the labels again."""
+        """Put a command into the clipboard that makes the proposals again."""
         from napari_hypseg.session import as_command
 
-        if self._state.session is not None:
-            self._copy(as_command(self._state.session, self._state.k))
+        self._copy(as_command)
 
-    def _copy(self, text: str) -> None:
-        QApplication.clipboard().setText(text)
-        self.said.emit(f"copied: {text.splitlines()[0]}…")
-
-    def refresh(self) -> None:
-        """Let be pressed what can be."""
-        session, result = self._state.session, self._state.result
-        reason = "" if result is not None else "Needs mapped voxels: step 3"
-        if result is not None and (session is None or session.clustering is not result.clustering):
-            reason = "These are classes of the model before: map voxels anew"
-        allow(self.export, self._runner.wait or reason)
+    def _copy(self, make: Callable[[Session, int], str]) -> None:
+        session = self._desk.session
+        if session is not None:
+            with self._desk.telling():
+                text = make(session, session.k)
+                QApplication.clipboard().setText(text)
+                self._desk.said.emit(f"copied: {text.splitlines()[0]}…")
 
 
-_ENDINGS = " ".join(f"*{suffix}" for suffix in WRITABLE_SUFFIXES)
+def _check(session: Session, paths: list[Path], *, overwrite: bool) -> None:
+    from napari_hypseg.session import check
+
+    check(paths, inputs=[session.volume], overwrite=overwrite)
+
+
+def _classes(session: Session, path: Path, *, overwrite: bool, only: Any = None) -> None:
+    session.write_classes(path, only=only, overwrite=overwrite)
+
+
+def _mask(session: Session, path: Path, *, overwrite: bool) -> None:
+    _check(session, [path], overwrite=overwrite)
+    inside = np.zeros(256, np.uint8)
+    inside[list(session.classes.chosen)] = 1
+    write_labels(path, inside[session.classes.labels], session.volume)
+
+
+def _table(session: Session, path: Path, *, overwrite: bool) -> None:
+    _check(session, [path], overwrite=overwrite)
+    session.classes.write_table(path, session.volume.voxel_size)
+
+
+def _proposals(session: Session, path: Path, *, overwrite: bool) -> None:
+    _check(session, [path], overwrite=overwrite)
+    if session.proposals is not None:
+        proposals = session.proposals
+        write_labels(path, proposals.labels(session.k), proposals.latents.as_volume())
+
+
+def _disk(session: Session, path: Path, *, overwrite: bool) -> None:
+    from napari_hypseg.figures.paper import write_disk
+
+    _check(session, [path], overwrite=overwrite)
+    if session.proposals is not None:
+        proposals = session.proposals
+        write_disk(path, proposals.clustering, session.k, proposals.cloud)

@@ -149,7 +149,9 @@ def volume_of(data: Any, attributes: Mapping[str, Any]) -> Volume:
         )
     if before:
         array = isinstance(data, np.ndarray)
-        data = data.reshape(shape[-3:]) if array else LazyView(data, (before, before + 1, before + 2))
+        data = (
+            data.reshape(shape[-3:]) if array else LazyView(data, (before, before + 1, before + 2))
+        )
     units = attributes.get("units") or "angstrom"
     each = (units,) * 3 if isinstance(units, str) else tuple(units)[-3:]
     lengths = [angstroms(str(unit)) or 1.0 for unit in each]
@@ -211,7 +213,7 @@ def warp_of(layer: Any) -> npt.NDArray[np.float64]:
     warp[:3, :3] = axes / np.asarray(volume.voxel_size)
     warp[:3, 3] = origin - warp[:3, :3] @ np.asarray(volume.origin)
     # What is left of rounding would make napari resample every slice.
-    return np.round(warp, 12) if not np.allclose(warp, np.eye(4), atol=1e-9) else np.eye(4)
+    return np.eye(4) if np.allclose(warp, np.eye(4), atol=1e-9) else warp
 
 
 def through(viewer: Any) -> int:

@@ -57,19 +57,11 @@ class MapStep(Step):
             lambda: self._map(1),
         )  # fmt: skip
         self.row(self.preview, self.slice, self.all)
-        self._links = [
-            (signal, self.refresh)
-            for signal in (desk.session_changed, desk.model_changed, desk.proposals_changed,
-                           desk.box_changed)
-        ]  # fmt: skip
-        for signal, slot in self._links:
-            signal.connect(slot)
+        self.follow(
+            (desk.session_changed, self.refresh), (desk.model_changed, self.refresh),
+            (desk.proposals_changed, self.refresh), (desk.box_changed, self.refresh),
+        )  # fmt: skip
         self.refresh()
-
-    def leave(self) -> None:
-        """Listen to the desk no more."""
-        for signal, slot in self._links:
-            signal.disconnect(slot)
 
     # -- mapping
 
@@ -232,7 +224,7 @@ def pace_job(session: Session, device: str) -> Job[float]:
     assert session.model is not None  # noqa: S101
     # Noise will do: it costs the same, and needs no reading.
     noise = np.random.default_rng(0).normal(size=(_SIDE,) * 3).astype(np.float32)
-    paces = []
+    paces: list[float] = []
     began = time.monotonic()
     # The first time all is prepared anew.
     while len(paces) < 2 or time.monotonic() - began < _MEASURED:

@@ -19,7 +19,7 @@ from napari_hypseg.widgets.parts import LossLine, Step, allow, ask, button, comb
 if TYPE_CHECKING:
     from napari_hypseg.model import Model
     from napari_hypseg.session import Session
-    from napari_hypseg.session.session import Trained
+    from napari_hypseg.session import Trained
 
 __all__ = ["ModelStep"]
 
@@ -87,22 +87,15 @@ class ModelStep(Step):
         for name in ("preset", "device"):
             narrow(self.form[name].native)
         self.column.addWidget(folded(self.form))
-        self._links = [
+        self.follow(
             (desk.session_changed, self._on_session), (desk.model_changed, self._on_model),
             (desk.proposals_changed, self.refresh), (desk.layers_changed, self._list_others),
             (desk.runner.progressed, self._on_progress), (desk.loader.changed, self._on_choices),
-        ]  # fmt: skip
-        for signal, slot in self._links:
-            signal.connect(slot)
+        )  # fmt: skip
         desk.loader.begin()
         self._list_others()
         self._on_choices()
         self._on_session()
-
-    def leave(self) -> None:
-        """Listen to the desk no more."""
-        for signal, slot in self._links:
-            signal.disconnect(slot)
 
     # -- the form
 

@@ -61,13 +61,14 @@ class Step(QWidget):
         Of what folds away.
     """
 
-    #: Whether nothing more is to be done here once it is done: then it folds by itself.
+    #: Whether it folds by itself once it is done; not where one goes to and fro.
     folds = True
 
     def __init__(self, title: str) -> None:
         super().__init__()
         self.title = title
         self._mark: Mark | None = None
+        self._links: list[tuple[Any, Callable[..., Any]]] = []
         self.head = QToolButton()
         self.head.setCheckable(True)
         self.head.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
@@ -91,7 +92,7 @@ class Step(QWidget):
     @property
     def is_open(self) -> bool:
         """Whether it is unfolded."""
-        return self.head.isChecked()
+        return bool(self.head.isChecked())
 
     def open(self, is_open: bool = True) -> None:
         """Unfold it, or fold it."""
@@ -107,6 +108,18 @@ class Step(QWidget):
             self._mark = mark
             self.open(mark == "next" or (mark == "done" and not self.folds))
         self._write_head()
+
+    def follow(self, *links: tuple[Any, Callable[..., Any]]) -> None:
+        """Connect signals of the desk, which outlives the dock, to slots, until `leave`."""
+        for signal, slot in links:
+            signal.connect(slot)
+        self._links += links
+
+    def leave(self) -> None:
+        """The dock is gone: listen to nothing any more."""
+        links, self._links = self._links, []
+        for signal, slot in links:
+            signal.disconnect(slot)
 
     def row(self, *widgets: QWidget) -> QHBoxLayout:
         """Put widgets side by side below what is there."""

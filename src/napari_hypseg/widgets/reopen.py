@@ -70,10 +70,10 @@ def show_export(napari_viewer: napari.viewer.Viewer) -> None:
     """Show what can be exported."""
     classes = _segmentation(napari_viewer).classes
     classes.open()
-    if classes.exports.isEnabled():
-        classes.exports.showMenu()
+    if classes.export.isEnabled():
+        classes.export.showMenu()
     else:
-        show_warning(classes.exports.toolTip())
+        show_warning(classes.export.toolTip())
 
 
 def _segmentation(viewer: Any) -> SegmentationDock:

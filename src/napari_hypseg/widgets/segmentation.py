@@ -47,8 +47,6 @@ class SegmentationDock(QWidget):
         self.volume, self.model = VolumeStep(self.desk), ModelStep(self.desk)
         self.map = MapStep(self.desk)
         self.propose, self.classes = ProposeStep(self.desk), ClassesStep(self.desk)
-        # There one goes to and fro.
-        self.propose.folds = self.classes.folds = False
         self.steps = (self.volume, self.model, self.map, self.propose, self.classes)
         give_keys(self, {
             "Ctrl+Shift+L": self.model.train,

@@ -1,176 +1,111 @@
-"""The table of classes: colour, name, size, distance to the centre."""
+"""A table of rows that can be chosen and sorted; proposals and classes are shown in such ones."""
 
 from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from qtpy.QtCore import QItemSelectionModel, QSignalBlocker, QSize, Qt
+from qtpy.QtCore import QItemSelectionModel, QSignalBlocker, QSize, Qt, Signal
 from qtpy.QtGui import QColor, QIcon, QPixmap
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem
 
-from napari_hypseg.widgets.state import State
-
-if TYPE_CHECKING:
-    from napari_hypseg.figures import Figures, PartitionClass
-
-__all__ = ["ClassTable", "short_number"]
-
-_COLUMNS = {
-    "": "Whether the class is shown, and its colour, the same in the layer and on the disk",
-    "Class": "Double click to give it a name; the name stays with its branch of the tree",
-    "Voxels": "Voxels of the labels in it",
-    "nm³": "Its volume",
-    "Dist.": "Mean hyperbolic distance of its voxels' points to the centre of the disk: near the "
-    "centre lies what is general or uncertain, farther out what is specific",
-}
+__all__ = ["Cell", "RowTable", "short_number"]
 
 # Beside short numbers.
 _UNITS = (1e9, "G"), (1e6, "M"), (1e3, "k")
+_HEIGHT, _FEWEST = 22, 6
 
 
-class ClassTable(QTableWidget):
-    """The classes as they are now; they can be chosen, named and hidden here.
+@dataclass(frozen=True)
+class Cell:
+    """One cell.
 
-    A click on the head of a column sorts by it, another one turns the order round; the first column
-    sorts by label.
+    Attributes
+    ----------
+    value : str, int or float
+        What it shows, and is sorted by; of NaN a dash.
+    colour : tuple of float, optional
+        sRGB, 0 to 1, of a swatch.
+    checked : bool, optional
+        Of a box that can be ticked; without it there is none.
+    editable : bool
+    tip : str
+    """
+
+    value: str | int | float = ""
+    colour: tuple[float, float, float] | None = None
+    checked: bool | None = None
+    editable: bool = False
+    tip: str = ""
+
+
+class RowTable(QTableWidget):
+    """Rows with keys.
+
+    A click on the head of a column sorts by it, another one turns the order round.
 
     Parameters
     ----------
-    state : State
+    columns : mapping of str to str
+        Names and tooltips; the second one takes the room that is left.
+
+    Attributes
+    ----------
+    keys : list of int
+        Of the rows, from the top.
+    chosen : Signal of list of int
+        Keys that a person has chosen.
+    edited : Signal of int, int, object
+        Key, column, and the text or whether it is ticked.
+    kept : Signal of int, int
+        Key and column of a cell that was double clicked, unless that edits it.
     """
 
-    def __init__(self, state: State) -> None:
-        super().__init__(0, len(_COLUMNS))
-        self._state = state
-        # Keys of the classes, a row each.
-        self._keys: list[int] = []
-        # Figures by key; those of before while the voxels of one's own classes are not counted.
-        self._figures: dict[int, Figures] = {}
-        self._is_counted = True
-        self.setHorizontalHeaderLabels(list(_COLUMNS))
-        for column, tip in enumerate(_COLUMNS.values()):
+    chosen = Signal(list)
+    edited = Signal(int, int, object)
+    kept = Signal(int, int)
+
+    def __init__(self, columns: Mapping[str, str]) -> None:
+        super().__init__(0, len(columns))
+        self.keys: list[int] = []
+        self._rows: dict[int, Sequence[Cell]] = {}
+        header = _Heads(Qt.Orientation.Horizontal)
+        self.setHorizontalHeader(header)
+        self.setHorizontalHeaderLabels(list(columns))
+        for column, tip in enumerate(columns.values()):
             self.horizontalHeaderItem(column).setToolTip(tip)
         self.verticalHeader().hide()
-        self.verticalHeader().setDefaultSectionSize(22)
-        header = _Heads(Qt.Orientation.Horizontal)
+        self.verticalHeader().setDefaultSectionSize(_HEIGHT)
         header.setSectionsClickable(True)
-        self.setHorizontalHeader(header)
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Fixed)
         header.setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
-        self.setColumnWidth(0, 46)
         # Qt's own sorting would move the cells while they are filled.
         header.setSortIndicatorShown(True)
         header.setSortIndicator(0, Qt.SortOrder.AscendingOrder)
-        header.sortIndicatorChanged.connect(lambda _section, _order: self.refresh())
+        header.sortIndicatorChanged.connect(lambda _section, _order: self._list())
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         self.setEditTriggers(QAbstractItemView.EditTrigger.DoubleClicked)
-        self.setMinimumHeight(110)
+        self.setContextMenuPolicy(Qt.ContextMenuPolicy.ActionsContextMenu)
+        self.setMinimumHeight(_HEIGHT * (_FEWEST + 1) + 8)
         self.itemChanged.connect(self._on_edited)
         self.itemSelectionChanged.connect(self._on_chosen)
-        state.result_changed.connect(self.refresh)
-        state.partition_changed.connect(self._on_partition)
-        state.settled.connect(self._on_settled)
-        state.chosen_changed.connect(self._mark)
+        self.itemDoubleClicked.connect(self._on_double)
 
-    def refresh(self) -> None:
-        """Show the classes as they are now."""
-        partition, result = self._state.partition, self._state.result
-        self._figures, self._is_counted = {}, True
-        if partition is not None and result is not None:
-            figures = result.tally.figures(partition, result.latents.voxel_size)
-            self._figures = dict(zip(partition.keys, figures, strict=True))
-        self._list()
-
-    def _on_partition(self) -> None:
-        partition, result = self._state.partition, self._state.result
-        if partition is None or result is None or result.tally.knows(partition):
-            self.refresh()
-        else:
-            # All voxels are counted once it rests: the class itself is drawn before.
-            self._is_counted = False
+    def fill(self, rows: Mapping[int, Sequence[Cell]], chosen: Collection[int]) -> None:
+        """Show rows by their keys, some of them chosen."""
+        if rows != self._rows:
+            self._rows = dict(rows)
             self._list()
+        self.mark(chosen)
 
-    def _on_settled(self) -> None:
-        if not self._is_counted:
-            self.refresh()
-
-    def _list(self) -> None:
-        partition = self._state.partition
-        classes = [] if partition is None else partition.classes
-        with QSignalBlocker(self):
-            self.setRowCount(len(classes))
-            pairs = self._sorted([(shown, self._figures.get(shown.key)) for shown in classes])
-            self._keys = [shown.key for shown, _ in pairs]
-            for row, (shown, figure) in enumerate(pairs):
-                self._fill(row, shown, figure)
-        self._mark()
-
-    def _sorted(
-        self, pairs: list[tuple[PartitionClass, Figures | None]]
-    ) -> list[tuple[PartitionClass, Figures | None]]:
-        """The classes in the order of the column that is marked; those without a figure last."""
-        header = self.horizontalHeader()
-        column = header.sortIndicatorSection()
-        falling = header.sortIndicatorOrder() == Qt.SortOrder.DescendingOrder
-
-        def value(pair: tuple[PartitionClass, Figures | None]) -> Any:
-            shown, figure = pair
-            if column == 1:
-                # Numbers within names count as numbers: class 10 comes after class 9.
-                parts = re.split(r"(\d+)", shown.name.casefold())
-                return [(int(p), "") if p.isdigit() else (-1, p) for p in parts]
-            if column == 0:
-                return shown.label
-            if figure is None or (column == 4 and math.isnan(figure.distance)):
-                return -math.inf if falling else math.inf
-            return (figure.voxels, figure.volume_nm3, figure.distance)[column - 2]
-
-        return sorted(pairs, key=value, reverse=falling)
-
-    def edit_name(self, key: int) -> None:
-        """Let a person edit the name of a class."""
-        item = self.item(self._keys.index(key), 1)
-        self.scrollToItem(item)
-        self.setCurrentItem(item)
-        self.editItem(item)
-
-    def _fill(self, row: int, shown: PartitionClass, figure: Figures | None) -> None:
-        first = self._cell(row, 0, "", Qt.ItemFlag.ItemIsUserCheckable)
-        state = Qt.CheckState.Unchecked if shown.hidden else Qt.CheckState.Checked
-        first.setCheckState(state)
-        first.setIcon(_swatch(QColor.fromRgbF(*shown.colour)))
-        self._cell(row, 1, shown.name, Qt.ItemFlag.ItemIsEditable).setToolTip(shown.name)
-        texts, tips = ["…"] * 3, [""] * 3
-        if figure is not None:
-            sizes = figure.voxels, round(figure.volume_nm3)
-            distance = "–" if math.isnan(figure.distance) else f"{figure.distance:.2f}"
-            texts = [*map(short_number, sizes), distance]
-            tips = [*(f"{size:,}" for size in sizes), ""]
-        for column, (text, tip) in enumerate(zip(texts, tips, strict=True), start=2):
-            item = self._cell(row, column, text)
-            item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-            item.setToolTip(tip)
-
-    def _cell(self, row: int, column: int, text: str, *flags: Qt.ItemFlag) -> QTableWidgetItem:
-        item = self.item(row, column)
-        if item is None:
-            item = QTableWidgetItem()
-            allowed = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable
-            for flag in flags:
-                allowed |= flag
-            item.setFlags(allowed)
-            self.setItem(row, column, item)
-        item.setText(text)
-        return item
-
-    def _mark(self) -> None:
-        """Select the rows of the chosen classes."""
+    def mark(self, chosen: Collection[int]) -> None:
+        """Select the rows of what is chosen."""
         model = self.selectionModel()
-        wanted = {row for row, key in enumerate(self._keys) if key in self._state.chosen}
+        wanted = {row for row, key in enumerate(self.keys) if key in chosen}
         if wanted == {index.row() for index in model.selectedRows()}:
             return
         with QSignalBlocker(self):
@@ -181,19 +116,89 @@ class ClassTable(QTableWidget):
             if wanted:
                 self.scrollToItem(self.item(min(wanted), 1))
 
+    def edit_cell(self, key: int, column: int) -> None:
+        """Let a person edit a cell with the keyboard."""
+        item = self.item(self.keys.index(key), column)
+        self.scrollToItem(item)
+        self.setCurrentItem(item)
+        self.editItem(item)
+
+    def _list(self) -> None:
+        """Put the rows in the order of the column that is marked; dashes last."""
+        header, chosen = self.horizontalHeader(), self._selected()
+        column = header.sortIndicatorSection()
+        falling = header.sortIndicatorOrder() == Qt.SortOrder.DescendingOrder
+        order = sorted(self._rows, key=self._by(column, falling), reverse=falling)
+        with QSignalBlocker(self):
+            self.setRowCount(len(order))
+            self.keys = order
+            for row, key in enumerate(order):
+                for at, cell in enumerate(self._rows[key]):
+                    self._put(row, at, cell)
+        self.mark(chosen)
+
+    def _by(self, column: int, falling: bool) -> Callable[[int], Any]:
+        def value(key: int) -> Any:
+            found = self._rows[key][column].value
+            if isinstance(found, str):
+                # Numbers within names count as numbers: class 10 comes after class 9.
+                parts = re.split(r"(\d+)", found.casefold())
+                return [(int(p), "") if p.isdecimal() else (-1, p) for p in parts], key
+            if math.isnan(found):
+                return -math.inf if falling else math.inf, key
+            return found, key
+
+        return value
+
+    def _put(self, row: int, column: int, cell: Cell) -> None:
+        item = self.item(row, column)
+        if item is None:
+            item = QTableWidgetItem()
+            self.setItem(row, column, item)
+        flags = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable
+        if cell.editable:
+            flags |= Qt.ItemFlag.ItemIsEditable
+        if cell.checked is not None:
+            flags |= Qt.ItemFlag.ItemIsUserCheckable
+            item.setCheckState(Qt.CheckState.Checked if cell.checked else Qt.CheckState.Unchecked)
+        item.setFlags(flags)
+        text, tip = str(cell.value), cell.tip
+        if isinstance(cell.value, float):
+            text = "–" if math.isnan(cell.value) else f"{cell.value:.2f}"
+        elif isinstance(cell.value, int):
+            text, tip = short_number(cell.value), tip or f"{cell.value:,}"
+        if not isinstance(cell.value, str):
+            item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        item.setText(text)
+        item.setToolTip(tip or text)
+        if cell.colour is not None:
+            item.setIcon(_swatch(QColor.fromRgbF(*cell.colour)))
+
+    def _selected(self) -> list[int]:
+        rows = sorted(index.row() for index in self.selectionModel().selectedRows())
+        return [self.keys[row] for row in rows if row < len(self.keys)]
+
     def _on_chosen(self) -> None:
-        rows = [index.row() for index in self.selectionModel().selectedRows()]
-        self._state.highlight(self._keys[row] for row in rows)
+        self.chosen.emit(self._selected())
 
     def _on_edited(self, item: QTableWidgetItem) -> None:
-        partition = self._state.partition
-        assert partition is not None  # noqa: S101
-        key = self._keys[item.row()]
-        if item.column() == 1 and item.text().strip() != partition.name(key):
-            self._state.change(partition.rename(key, item.text()))
-        elif item.column() == 0:
-            shown = item.checkState() == Qt.CheckState.Checked
-            self._state.change(partition.show(key) if shown else partition.hide(key))
+        key = self.keys[item.row()]
+        was = self._rows[key][item.column()]
+        if was.checked is not None:
+            value: Any = item.checkState() == Qt.CheckState.Checked
+            is_new = value != was.checked
+        else:
+            value = item.text()
+            is_new = value != was.value
+        if is_new:
+            # What it says is what is true, also if it is refused.
+            with QSignalBlocker(self):
+                self._put(item.row(), item.column(), was)
+            self.edited.emit(key, item.column(), value)
+
+    def _on_double(self, item: QTableWidgetItem) -> None:
+        if not item.flags() & Qt.ItemFlag.ItemIsEditable:
+            self.kept.emit(self.keys[item.row()], item.column())
 
 
 class _Heads(QHeaderView):

@@ -96,19 +96,16 @@ class VolumeStep(Step):
         self._rest.timeout.connect(self._on_slices_rest)
         self.slices.valueChanged.connect(self._on_slices)
         self.layer.activated.connect(lambda _index: self._on_chosen(self.layer.currentData()))
-        self._links = [
+        self.follow(
             (desk.session_changed, self._on_session), (desk.box_changed, self._show_box),
             (desk.layers_changed, self._list_layers),
-        ]  # fmt: skip
-        for signal, slot in self._links:
-            signal.connect(slot)
+        )  # fmt: skip
         self._list_layers()
         self._on_session()
 
     def leave(self) -> None:
-        """Listen to the desk no more, and show the viewer as it was."""
-        for signal, slot in self._links:
-            signal.disconnect(slot)
+        """Listen to nothing any more, and show the viewer as it was."""
+        super().leave()
         self._forget_contrast()
         self._remove_frame()
 
