@@ -15,7 +15,7 @@ from napari_hypseg.latents import embed
 from napari_hypseg.samples import make_toy
 from napari_hypseg.training import train
 
-# The default's training, shortened as in `hypseg benchmark --quick`; seeds of validation cells.
+# A fifth of the default's training; seeds of validation cells.
 STEPS, LEARNED, SCORED = 240, range(4), range(80, 96)
 # Name, whether the intensities take part, smoothing.
 ROWS = (

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
 import traceback
@@ -31,7 +32,7 @@ def main() -> None:
     parser.add_argument("--data", nargs="+", choices=CASES, default=list(CASES))
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--seeds", type=int, default=1, help="of methods that learn")
-    parser.add_argument("--jobs", type=int, default=1, help="volumes side by side")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="volumes side by side")
     parser.add_argument(
         "--quick", action="store_true",
         help="a part of one volume of each kind, a fifth of the steps: that it runs, not how well",

@@ -15,8 +15,8 @@ from napari_hypseg.evaluation import read_picks
 
 __all__ = ["CASES", "Case", "load"]
 
-# A quick run takes the first volume of each kind of data, cut to this size around the targets.
-QUICK = (48, 96, 96)
+# A quick run takes the first volume of each kind of data, cut to this size.
+QUICK = (32, 96, 96)
 TOYS = 4
 # Of sim_cryoet/NAME_truth.mrc.gz: classes 0 to 11 at level 3, and what they are at levels 2 and 1.
 SIMULATED = (
@@ -73,8 +73,12 @@ class Case:
         return self.levels[self.focus]
 
     def cut(self, shape: tuple[int, int, int]) -> Case:
-        """The part of this size around the middle of the targets."""
-        wanted = np.argwhere(np.isin(self.truth, list(self.targets)))
+        """The part of this size around the middle of the picks or, without any, of the targets."""
+        wanted = (
+            np.concatenate(list(self.picks.values()))
+            if self.picks
+            else np.argwhere(np.isin(self.truth, list(self.targets)))
+        )
         starts = [
             int(np.clip(middle - size // 2, 0, max(0, n - size)))
             for middle, size, n in zip(
@@ -168,8 +172,7 @@ def _toy(name: str, _: Path) -> Case:
 
 
 def _made(name: str, _: Path) -> Case:
-    make: Any = hs.make_tomogram  # noqa: B009: not in every version yet
-    made = make(seed=int(name.rsplit("-", 1)[1]))
+    made = hs.make_tomogram(seed=int(name.rsplit("-", 1)[1]))
     found = np.unique(made.levels[1])
     return Case(
         name, "made tomogram", made.volume, tuple(made.levels),

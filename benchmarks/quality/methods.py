@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from scipy.ndimage import gaussian_filter
 from skimage.restoration import denoise_tv_chambolle
 from sklearn.cluster import KMeans
@@ -128,10 +130,16 @@ def _total_variation(weight: float) -> Any:
 
 
 def _denoised(voxels: Features) -> Features:
-    """Topaz's pretrained 3D U-Net (Bepler et al. 2020), made for 10 angstrom a voxel."""
-    from topaz.denoise import Denoise3D
+    """What Topaz's pretrained 3D U-Net (Bepler et al. 2020), made for 10 angstrom, gives."""
+    from topaz.denoising.models import UDenoiseNet3D
 
-    denoised: Features = Denoise3D("unet-3d-10a", dims=3).denoise(voxels, verbose=False)
+    # By its file: topaz-em 0.3.20 does not find it itself. Nothing but weights is read.
+    weights = files("topaz") / "pretrained" / "denoise" / "unet-3d-10a-v0.2.4.sav"
+    network = UDenoiseNet3D(base_width=7).eval()
+    with weights.open("rb") as file:
+        network.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
+    with torch.inference_mode():
+        denoised: Features = network(torch.from_numpy(voxels)[None, None])[0, 0].numpy()
     return denoised
 
 

@@ -80,8 +80,10 @@ def table(
                 entries.append("-")
                 continue
             text = _figure([float(np.mean(values)) for values in row[kind].values()])
-            best = max(each[kind] for each in means.values() if kind in each)
-            entries.append(f"**{text}**" if means[name][kind] >= best else text)
+            best = (min if title in LESS_IS_BETTER else max)(
+                each[kind] for each in means.values() if kind in each
+            )
+            entries.append(f"**{text}**" if means[name][kind] == best else text)
         every = [float(np.mean(v)) for volumes in row.values() for v in volumes.values()]
         whole = all(kind in row for kind in columns)
         lines.append(
@@ -158,7 +160,11 @@ TABLES: dict[str, dict[str, Pick]] = {
     },
     "bodies": {
         "adjusted Rand index": _path("bodies", "rand"),
-        "variation of information, split": _path("bodies", "voi_split"),
-        "variation of information, merge": _path("bodies", "voi_merge"),
+        "variation of information, split [bits]": _path("bodies", "voi_split"),
+        "variation of information, merge [bits]": _path("bodies", "voi_merge"),
     },
 }
+LESS_IS_BETTER = (
+    "variation of information, split [bits]",
+    "variation of information, merge [bits]",
+)

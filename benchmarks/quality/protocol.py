@@ -7,6 +7,7 @@ what is thin: page.md says each in words.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -143,60 +144,77 @@ def _bodies(case: Case, labels: Labels) -> Scores:
 
 
 def _information(case: Case, points: Features) -> Scores:
-    """Train with the truth of one half, in the longest direction, and score the other half."""
-    axis = int(np.argmax(case.truth.shape))
-    place = np.moveaxis(np.empty(case.truth.shape, bool), axis, 0)
-    place[:] = False
-    place[: len(place) // 2] = True
-    first = np.moveaxis(place, 0, axis).ravel()
+    """Train with the truth of one half and score the other; targets that both halves have count."""
+    first = _half(case)
+    truth = case.truth.ravel()
+    shared = set(np.unique(truth[first]).tolist()) & set(np.unique(truth[~first]).tolist())
+    targets = [target for target in case.targets if target in shared]
+    if not targets:
+        return {}
     rng = np.random.default_rng(0)
     train, test = (
         rng.permutation(np.flatnonzero(half))[:count]
         for half, count in ((first, TRAINED), (~first, TESTED))
     )
-    truth = case.truth.ravel()
     models = {
         "forest": RandomForestClassifier(TREES, random_state=0),
         "logistic": make_pipeline(StandardScaler(), LogisticRegression(max_iter=300)),
     }
-    if len(np.unique(truth[train])) < 2:
-        return {}
-    return {
-        name: _mean_dice(case, model.fit(points[train], truth[train]).predict(points[test]), test)
-        for name, model in models.items()
-    }
+    scores: Scores = {}
+    for name, model in models.items():
+        found = model.fit(points[train], truth[train]).predict(points[test])
+        scores[name] = _mean_dice(found, truth[test], targets)
+    return scores
+
+
+def _half(case: Case) -> npt.NDArray[np.bool_]:
+    """One half of the flat volume, along the axis that shares out its rarest target most evenly."""
+    masks = [case.truth == target for target in case.targets]
+    evenness = []
+    for axis, size in enumerate(case.truth.shape):
+        there = [
+            np.take(mask, range(size // 2), axis).sum() / mask.sum() for mask in masks if mask.any()
+        ]
+        evenness.append(min(min(share, 1 - share) for share in there))
+    axis = int(np.argmax(evenness))
+    place = np.arange(case.truth.shape[axis]) < case.truth.shape[axis] // 2
+    shape = [1, 1, 1]
+    shape[axis] = -1
+    first: npt.NDArray[np.bool_] = np.broadcast_to(place.reshape(shape), case.truth.shape).ravel()
+    return first
 
 
 def _strokes(case: Case, points: Features) -> Scores:
     """A forest trained on the voxels of few strokes; mean over the draws."""
     truth = case.truth.ravel()
     test = np.random.default_rng(0).permutation(len(truth))[:TESTED]
+    targets = [target for target in case.targets if (truth[test] == target).any()]
     scores: Scores = {}
-    for count in STROKES:
+    for count in STROKES if targets else ():
         dice = []
         for draw in range(DRAWS):
-            drawn = draw_strokes(case.truth, count, draw)
+            drawn = np.concatenate(draw_strokes(case.truth, count, draw))
             forest = RandomForestClassifier(TREES, random_state=draw)
             forest.fit(points[drawn], truth[drawn])
-            dice.append(_mean_dice(case, forest.predict(points[test]), test))
+            dice.append(_mean_dice(forest.predict(points[test]), truth[test], targets))
         scores[str(count)] = float(np.mean(dice))
     return scores
 
 
-def draw_strokes(truth: npt.NDArray[Any], count: int, seed: int) -> npt.NDArray[np.int64]:
+def draw_strokes(truth: npt.NDArray[Any], count: int, seed: int) -> list[npt.NDArray[np.int64]]:
     """Voxels of strokes drawn at random: the classes take turns, and each gets one at least.
 
     A stroke is a walk of 5 voxels in a slice that stays within its class.
 
     Returns
     -------
-    ndarray of int64
-        Indices into the flat volume.
+    list of ndarray of int64
+        Indices into the flat volume; fewer than 5 where a walk has no way on.
     """
     rng = np.random.default_rng(seed)
     classes = rng.permutation(np.unique(truth))
     places = {value: np.flatnonzero(truth == value) for value in classes}
-    drawn: list[int] = []
+    strokes = []
     for turn in range(max(count, len(classes))):
         value = classes[turn % len(classes)]
         place = np.unravel_index(int(rng.choice(places[value])), truth.shape)
@@ -213,16 +231,11 @@ def draw_strokes(truth: npt.NDArray[Any], count: int, seed: int) -> npt.NDArray[
             if not steps:
                 break
             walk.append(steps[rng.integers(len(steps))])
-        drawn += [int(np.ravel_multi_index((z, b, a), truth.shape)) for b, a in walk]
-    return np.array(drawn)
+        rows, columns = np.transpose(walk)
+        strokes.append(np.ravel_multi_index((np.full_like(rows, z), rows, columns), truth.shape))
+    return strokes
 
 
-def _mean_dice(case: Case, found: npt.NDArray[Any], where: npt.NDArray[np.int64]) -> float | None:
-    """Mean Dice of the targets over some voxels; those that are not among them do not count."""
-    truth = case.truth.ravel()[where]
-    dice = []
-    for target in case.targets:
-        a, b = found == target, truth == target
-        if b.any():
-            dice.append(2 * np.count_nonzero(a & b) / (np.count_nonzero(a) + np.count_nonzero(b)))
-    return float(np.mean(dice)) if dice else None
+def _mean_dice(found: npt.NDArray[Any], truth: npt.NDArray[Any], targets: Sequence[int]) -> float:
+    pairs = [(found == target, truth == target) for target in targets]
+    return float(np.mean([2 * (a & b).sum() / max(1, a.sum() + b.sum()) for a, b in pairs]))

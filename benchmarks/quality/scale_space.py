@@ -34,7 +34,7 @@ def scale_space(voxels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     channels = [voxels]
     for sigma in SCALES:
         gradient = [gaussian_filter(voxels, sigma, order=axis.tolist()) for axis in along]
-        hessian, tensor = (np.empty((*voxels.shape, 3, 3), np.float32) for _ in range(2))
+        hessian, tensor = (np.zeros((*voxels.shape, 3, 3), np.float32) for _ in range(2))
         for i, j in itertools.combinations_with_replacement(range(3), 2):
             # Only the lower triangle is read.
             hessian[..., j, i] = gaussian_filter(
@@ -47,8 +47,8 @@ def scale_space(voxels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
             np.trace(hessian, axis1=-2, axis2=-1),
         ]
         for matrix in (hessian, tensor):
-            # Plane by plane: eigvalsh copies what it gets.
-            values = np.stack([np.linalg.eigvalsh(plane) for plane in matrix])
+            # Plane by plane: eigvalsh copies what it gets. In float32 it may not converge.
+            values = np.stack([np.linalg.eigvalsh(plane.astype(float)) for plane in matrix])
             channels += list(np.moveaxis(values, -1, 0))
     features = np.empty((*voxels.shape, len(channels)), np.float32)
     for index, channel in enumerate(channels):

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from napari_hypseg.jobs import finish
+from napari_hypseg.samples import make_toy
 from napari_hypseg.session import Session
-from napari_hypseg.volumes import Volume, make_toy
+from napari_hypseg.volumes import Volume
 
 from .mutations import fuzz
 
@@ -25,14 +25,15 @@ def kept(tmp_path_factory):
     toy = make_toy("regular", seed=4).volume
     volume = Volume(toy.read((slice(0, 12), slice(0, 20), slice(0, 20))), toy.voxel_size)
     session = Session(volume, folder)
-    finish(session.train_job(steps=1, device="cpu"))
-    finish(session.map_job(device="cpu"))
-    finish(session.cluster_job())
-    finish(session.write_job([2, 3]))
+    session.train(steps=1, device="cpu")
+    session.map(device="cpu")
+    session.propose()
+    session.write([2, 3])
+    session.keep_all()
     return folder
 
 
-@pytest.mark.xfail(reason="the reader of today's sessions trusts them", strict=False)
+@pytest.mark.filterwarnings("ignore::UserWarning")
 def test_sessions(kept, tmp_path, count):
     outside, used = tmp_path / "outside", tmp_path / "used"
     outside.mkdir()
@@ -45,7 +46,9 @@ def test_sessions(kept, tmp_path, count):
     def use(folder: Path) -> None:
         session = Session.open(folder)
         session.save()
-        finish(session.write_job([2]))
+        session.use_stopped() if session.stopped else None
+        if session.model and session.proposals:
+            session.write([2])
 
     tally = fuzz(make, use, ["session.json"], outside)
     count("records mutated", sum(tally.values()))

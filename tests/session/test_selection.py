@@ -1,4 +1,4 @@
-"""Picking points and voxels, against the geometry's own distance."""
+"""What is picked, and how far around it: against the distance to every point."""
 
 from __future__ import annotations
 
@@ -8,141 +8,115 @@ import numpy as np
 import pytest
 import torch
 
-from napari_hypseg.figures import cloud as module
 from napari_hypseg.figures.cloud import cloud_job
-from napari_hypseg.figures.density import Density
 from napari_hypseg.geometry import distance
 from napari_hypseg.jobs import finish
+from napari_hypseg.latents import open_latents
+from napari_hypseg.session import selection as module
 from napari_hypseg.session.selection import Selection
-
-from .conftest import make_latents
 
 SHAPE = (7, 9, 8)
 
 
-@pytest.fixture(params=["plane disk", "ball", "flat"])
+@pytest.fixture(params=[(2, "hyperbolic"), (3, "hyperbolic"), (2, "euclidean")])
 def latents(request):
-    return make_latents(
-        SHAPE,
-        dim=3 if request.param == "ball" else 2,
-        geometry="euclidean" if request.param == "flat" else "hyperbolic",
-    )
+    dim, geometry = request.param
+    latents = open_latents(
+        None,
+        (*SHAPE, dim),
+        {"voxel_size": (1.0,) * 3, "origin": (0.0,) * 3, "name": "lump", "geometry": geometry,
+         "curvature": 1.0},
+    )  # fmt: skip
+    points = np.random.default_rng(2).normal(size=(*SHAPE, dim)) * 0.15
+    latents.array[:] = points.astype(np.float32)
+    return latents
 
 
 @pytest.fixture
-def cloud(latents):
-    return finish(cloud_job(latents))
+def selection(latents):
+    cloud = finish(cloud_job(latents))
+    selection = Selection()
+    selection.reset(lambda: cloud)
+    selection.seen = []
+    selection.changed.connect(lambda: selection.seen.append(selection.changed_by))
+    return selection
 
 
 def distances(latents, point):
-    points = torch.from_numpy(latents.read().reshape(-1, latents.dim)).double()
-    target = torch.as_tensor(point).double().expand_as(points)
+    """From a point to that of every voxel, shape (z, y, x)."""
+    points = torch.from_numpy(latents.read()).double()
+    target = torch.as_tensor(np.asarray(point, float)).expand_as(points)
     if latents.geometry == "euclidean":
-        return (points - target).norm(dim=1).numpy()
-    return distance(points, target, c=latents.curvature).numpy()
+        return (points - target).norm(dim=-1).numpy()
+    return distance(points, target).numpy()
 
 
-def test_every_point_knows_its_voxel(latents, cloud):
-    assert sorted(cloud.voxels) == list(range(np.prod(SHAPE)))
-    np.testing.assert_array_equal(
-        latents.read()[tuple(cloud.positions(range(len(cloud.points))).T)], cloud.points
-    )
-
-
-@pytest.mark.parametrize("length", [0.0, 0.3, 0.9])
-@pytest.mark.parametrize("block", [20, 200, 1 << 15])
-def test_the_nearest_are_those_of_the_distance(latents, cloud, length, block, monkeypatch):
-    monkeypatch.setattr(module, "_FIRST", block)
-    point = np.full(latents.dim, length / np.sqrt(latents.dim))
-    found = np.ravel_multi_index(cloud.positions(cloud.nearest(point, 20)).T, SHAPE)
-    expected = distances(latents, point)
-    np.testing.assert_allclose(expected[found], np.sort(expected)[:20], rtol=1e-4)
-
-
-def test_the_first_points_may_be_far_nearer_than_the_others(monkeypatch):
-    monkeypatch.setattr(module, "_FIRST", 10)
-    score = np.concatenate([np.zeros(10), np.arange(1, 91)]).astype(np.float32)
-    assert set(range(20)) <= set(module._candidates(score, 20).tolist())
-    assert len(module._candidates(score[::-1], 20)) < 100
-
-
-def test_the_density_counts_every_point_where_it_lies(cloud):
-    assert cloud.density.counts.sum() == np.prod(SHAPE)
-    cells = cloud.density.cells(cloud.places)
-    again = np.bincount(cells, minlength=cloud.density.counts.size)
-    np.testing.assert_array_equal(again, cloud.density.counts.ravel())
-    side, reach = len(cloud.density.counts), cloud.density.reach
-    column, row = ((cloud.places[0].astype(float) / reach + 1) / 2 * side).astype(int)
-    assert abs(cells[0] % side - column) <= 1
-    assert abs(cells[0] // side - row) <= 1
-
-
-def test_the_density_grows_with_its_points():
-    rng = np.random.default_rng(0)
-    parts = [(scale * rng.normal(size=(1000, 2))).astype(np.float32) for scale in (0.01, 0.1, 1)]
-    density = Density()
-    for part in parts:
-        density.add(part)
-    every = np.concatenate(parts)
-    assert density.counts.sum() == len(every)
-    assert abs(every).max() <= density.reach < 2 * abs(every).max()
-    expected, _, _ = np.histogram2d(
-        every[:, 1], every[:, 0], len(density.counts), range=[[-density.reach, density.reach]] * 2
-    )
-    # Rounding puts few points on the other side of an edge between two cells.
-    assert abs(density.counts - expected).sum() < 0.01 * len(every)
-
-
-def test_a_sample_of_many(latents, monkeypatch):
-    monkeypatch.setattr(module, "_MOST", 100)
-    cloud = finish(cloud_job(latents))
-    assert 90 <= len(cloud.points) <= 100
-    np.testing.assert_array_equal(
-        latents.read()[tuple(cloud.positions(range(len(cloud.points))).T)], cloud.points
-    )
-
-
-def test_from_the_disk_to_the_voxels(latents, cloud):
-    selection, seen = Selection(cloud), []
-    selection.changed.connect(lambda: seen.append(selection.picked_in))
+def test_from_the_disk_to_the_voxels(latents, selection):
     picked = np.array([0.2, -0.1, 0.05], np.float32)[: latents.dim]
     selection.pick_point(*picked)
-    assert seen == ["disk"]
+    assert selection.seen == ["disk"]
     np.testing.assert_array_equal(selection.point, picked)
-    nearest = distances(latents, selection.point).reshape(SHAPE)
-    assert nearest[selection.voxel] == pytest.approx(nearest.min())
+    apart = distances(latents, picked)
+    assert apart[selection.voxel] == pytest.approx(apart.min())
     assert selection.voxel == tuple(selection.voxels[0])
     np.testing.assert_array_equal(latents.read()[tuple(selection.voxels.T)], selection.points)
+    # As many as lie within the radius that it begins with.
+    assert selection.count == len(selection.voxels) == (apart <= selection.radius + 1e-6).sum()
+    assert selection.farthest == pytest.approx(apart.max(), rel=1e-5)
 
 
-def test_from_a_voxel_to_the_disk(latents, cloud):
-    selection, seen = Selection(cloud), []
-    selection.changed.connect(lambda: seen.append(selection.picked_in))
+def test_from_a_voxel_to_the_disk(latents, selection):
     point = latents.read()[3, 4, 5]
     selection.pick_voxel((3, 4, 5), point)
-    assert seen == ["volume"]
+    assert selection.seen == ["volume"]
     assert selection.voxel == (3, 4, 5)
     np.testing.assert_array_equal(selection.point, point)
-    expected = distances(latents, np.zeros(latents.dim)).reshape(SHAPE)[3, 4, 5]
+    expected = distances(latents, np.zeros(latents.dim))[3, 4, 5]
     assert selection.distance == pytest.approx(expected, rel=1e-4)
 
 
-def test_two_views_that_both_draw_and_pick_do_not_go_in_circles(cloud):
+@pytest.mark.parametrize("most", [20_000, 50])
+def test_another_radius_lights_all_within_it(latents, selection, monkeypatch, most):
+    monkeypatch.setattr(module, "_MOST", most)
+    point = latents.read()[3, 4, 5]
+    selection.pick_voxel((3, 4, 5), point)
+    apart = distances(latents, point)
+    for share in (0.2, 0.6):
+        radius = float(np.quantile(apart, share)) + 1e-6
+        selection.widen(radius)
+        within = set(map(tuple, np.argwhere(apart <= radius).tolist()))
+        lit = set(map(tuple, selection.voxels.tolist()))
+        assert (selection.radius, selection.count) == (radius, len(within))
+        assert lit <= within
+        assert len(lit) == min(most, len(within))
+        np.testing.assert_array_equal(latents.read()[tuple(selection.voxels.T)], selection.points)
+    assert selection.seen == ["volume", "radius", "radius"]
+    assert selection.voxel == (3, 4, 5)
+    with pytest.raises(ValueError, match="a radius is a distance from 0 on, not -1"):
+        selection.widen(-1)
+
+
+def test_without_a_pick_there_is_no_radius(selection):
+    selection.widen(1.0)
+    assert selection.seen == []
+    assert np.isnan(selection.radius)
+
+
+def test_two_views_that_both_draw_and_pick_do_not_go_in_circles(latents, selection):
     """Each view draws what is picked; a click in either is one change."""
-    selection = Selection(cloud)
     views = [SimpleNamespace(draws=0), SimpleNamespace(draws=0)]
     for view in views:
         selection.changed.connect(lambda view=view: setattr(view, "draws", view.draws + 1))
-    selection.pick_point(*np.full(cloud.points.shape[1], 0.1))
-    selection.pick_voxel((0, 0, 0), np.zeros(cloud.points.shape[1]))
+    selection.pick_point(*np.full(latents.dim, 0.1))
+    selection.pick_voxel((0, 0, 0), np.zeros(latents.dim))
     assert [view.draws for view in views] == [2, 2]
 
 
-def test_other_points_forget_the_pick(cloud):
-    selection = Selection(cloud)
-    selection.pick_point(*np.full(cloud.points.shape[1], 0.1))
+def test_other_points_forget_the_pick(latents, selection):
+    selection.pick_point(*np.full(latents.dim, 0.1))
     selection.reset(None)
     assert selection.point is None
     assert np.isnan(selection.distance)
-    selection.pick_point(*np.full(cloud.points.shape[1], 0.1))
+    assert selection.count == len(selection.voxels) == 0
+    selection.pick_point(*np.full(latents.dim, 0.1))
     assert selection.point is None

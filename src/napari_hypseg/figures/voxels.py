@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit, types
+from numba import types
+
+from napari_hypseg.volumes.compiled import compiled
 
 __all__ = ["inside", "relabel", "scores"]
 
@@ -121,17 +123,13 @@ _VALUES = types.Array(types.float32, 1, "C", readonly=True)
 _POINTS = types.Array(types.float32, 2, "C", readonly=True)
 
 
-@njit(types.void(_READ, _WRITE, _READ), nogil=True, cache=True)
+@compiled(types.void(_READ, _WRITE, _READ))
 def _look_up(values: Bytes, out: Bytes, lookup: Bytes) -> None:
     for i in range(values.size):
         out[i] = lookup[values[i]]
 
 
-@njit(
-    types.void(_PLACES, _WRITE, _TABLE, types.uint32, types.uint32, types.uint32),
-    nogil=True,
-    cache=True,
-)
+@compiled(types.void(_PLACES, _WRITE, _TABLE, types.uint32, types.uint32, types.uint32))
 def _inside(
     places: npt.NDArray[np.uint32], out: Bytes, table: Bytes, low_x: int, low_y: int, shift: int
 ) -> None:
@@ -150,7 +148,7 @@ def _inside(
             held[i] = cells[index[i]]
 
 
-@njit(types.void(_POINTS, _VALUES, types.float32[::1], _VALUES), nogil=True, cache=True)
+@compiled(types.void(_POINTS, _VALUES, types.float32[::1], _VALUES))
 def _score(
     points: npt.NDArray[np.float32],
     gaps: npt.NDArray[np.float32],

@@ -12,6 +12,8 @@ from napari_hypseg.latents.store import Latents
 
 __all__ = ["near_job", "reach"]
 
+_LARGEST = float(np.finfo(np.float32).max)
+
 
 def near_job(latents: Latents, point: npt.ArrayLike, radius: float) -> Job[npt.NDArray[np.bool_]]:
     """Voxels within a distance of a latent point, as a job.
@@ -73,8 +75,11 @@ def reach(point: npt.ArrayLike, radius: float, curvature: float | None) -> float
     if not radius >= 0:
         raise ValueError(f"a radius is a distance from 0 on, not {radius}")
     if curvature is None:
-        return radius**2
-    target = np.asarray(point, np.float64)
-    with np.errstate(over="ignore"):
-        grown = float(np.sinh(radius * math.sqrt(curvature) / 2) ** 2)
-    return grown * (1 - curvature * float(target @ target)) / curvature
+        most = radius**2
+    else:
+        target = np.asarray(point, np.float64)
+        with np.errstate(over="ignore"):
+            grown = float(np.sinh(radius * math.sqrt(curvature) / 2) ** 2)
+        most = grown * (1 - curvature * float(target @ target)) / curvature
+    # It is compared in float32, like the points.
+    return min(most, _LARGEST)

@@ -132,10 +132,10 @@ class Selection:
             return
         count = round(min(_MANY, max(_FEWEST, _SHARE * len(cloud.points))))
         nearest = cloud.nearest(point, count)
-        z, y, x = voxel or cloud.positions(nearest[0]).tolist()
-        self.changed_by, self.point, self.voxel = where, point, (z, y, x)
         self.farthest = cloud.distance(point, cloud.farthest(point))
         self._light(cloud, nearest, cloud.distance(point, int(nearest[-1])))
+        z, y, x = voxel or self.voxels[0].tolist()
+        self.changed_by, self.point, self.voxel = where, point, (z, y, x)
         self.changed.emit()
 
     def _light(self, cloud: Cloud, found: npt.NDArray[np.int64], radius: float) -> None:

@@ -42,7 +42,7 @@ from napari_hypseg.widgets.disk_scene import DiskScene
 from napari_hypseg.widgets.docks import open_dock
 from napari_hypseg.widgets.glance_panel import GlancePanel
 from napari_hypseg.widgets.layers import MADE_KEY, gather_job
-from napari_hypseg.widgets.parts import allow, button
+from napari_hypseg.widgets.parts import allow, button, calm_wheel
 from napari_hypseg.widgets.picked_panel import PickedPanel, first_of_all, words
 
 if TYPE_CHECKING:
@@ -154,11 +154,6 @@ class DiskDock(QWidget):
         self.projection = QComboBox()
         self.projection.setToolTip("How more than two dimensions are seen on the disk")
         self.projection.activated.connect(lambda _index: self._on_projection())
-        # Else the wheel over it would look at other dimensions.
-        self.projection.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-        self.projection.installEventFilter(self)
-        self.picked.slider.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-        self.picked.slider.installEventFilter(self)
         centre = button("Centre", "Back to the centre (R)", self.centre)
         column = QVBoxLayout()
         for widgets in ((self.lasso, centre), (self.layers, self.by_class)):
@@ -177,6 +172,7 @@ class DiskDock(QWidget):
         self._box = QBoxLayout(QBoxLayout.Direction.TopToBottom, self)
         self._box.setContentsMargins(4, 4, 4, 4)
         self._box.addWidget(self.side)
+        calm_wheel(self.side)
         self.setMinimumSize(240, 240)
 
     def _use_scene(self) -> None:
@@ -192,6 +188,7 @@ class DiskDock(QWidget):
         self.mouse.hovered.connect(self._on_hovered)
         self.mouse.drawn.connect(self._on_lasso)
         self.mouse.lasso_changed.connect(self.lasso.setChecked)
+        self.mouse.looked.connect(self._on_look)
 
     def _renew_scene(self) -> None:
         """Draw all on another canvas, and look where one looked."""
@@ -260,6 +257,10 @@ class DiskDock(QWidget):
     def centre(self) -> None:
         """Look at all of the disk from its centre again."""
         self.scene.show_whole()
+        self._on_look()
+
+    def _on_look(self) -> None:
+        self.desk.keep_look("disk", self.scene.view)
 
     def _on_theme(self, _event: Any) -> None:
         self._use_theme()
@@ -277,7 +278,7 @@ class DiskDock(QWidget):
         """Show other proposals; where the points are the same, as one looked at them."""
         session, proposals = self._session, self._proposals
         for widget in (self.lasso, self.layers, self.by_class):
-            allow(widget, first_of_all(session))
+            allow(widget, first_of_all(self.desk))
         if session is None or proposals is None:
             self._fill_menus(None)
             self.glance.use(None)
@@ -286,6 +287,8 @@ class DiskDock(QWidget):
             self._fill_menus(proposals.latents)
             self.glance.use(functools.cache(functools.partial(_glances, session, proposals)))
             self._show_cloud(proposals.cloud)
+            look = self.desk.look("disk")
+            self.scene.look(look if isinstance(look, dict) else {})
         else:
             self._draw()
             self._on_pick()
@@ -458,13 +461,6 @@ class DiskDock(QWidget):
             viewer.add_image(data, colormap="viridis", **keywords)
 
         self.desk.start(volume.name, gather_job(volume), add)
-
-    def eventFilter(self, watched: Any, event: QEvent) -> bool:  # noqa: N802
-        """The wheel changes a field only where a person has clicked before."""
-        if event.type() == QEvent.Type.Wheel and not watched.hasFocus():
-            event.ignore()
-            return True
-        return bool(super().eventFilter(watched, event))
 
     def _leave(self) -> None:
         """The dock is gone: it listens to nothing any more. What it began goes on.

@@ -33,6 +33,8 @@ class DiskMouse(QObject):
         The outline of a lasso, on what is seen of the disk.
     lasso_changed : Signal of bool
         Whether the next drag draws a lasso.
+    looked : Signal
+        The person has moved, enlarged or shifted what is seen.
     """
 
     picked = Signal(object)
@@ -40,6 +42,7 @@ class DiskMouse(QObject):
     hovered = Signal(object)
     drawn = Signal(object)
     lasso_changed = Signal(bool)
+    looked = Signal()
 
     def __init__(self, scene: DiskScene, parent: QObject) -> None:
         super().__init__(parent)
@@ -54,7 +57,7 @@ class DiskMouse(QObject):
         events.mouse_press.connect(self._on_press)
         events.mouse_move.connect(self._on_move)
         events.mouse_release.connect(self._on_release)
-        events.mouse_double_click.connect(lambda _event: scene.show_whole())
+        events.mouse_double_click.connect(self._on_double_click)
         events.mouse_wheel.connect(self._on_wheel)
         events.key_press.connect(self._on_key)
 
@@ -102,6 +105,7 @@ class DiskMouse(QObject):
         if self._pressed is not None:
             # vispy leaves out what comes in quick succession, also the last part of the way.
             self._follow(event)
+        self.looked.emit()
         pressed, outline = self._pressed, self._outline
         self._pressed = self._grabbed = self._outline = None
         if outline is not None:
@@ -119,8 +123,13 @@ class DiskMouse(QObject):
             else:
                 self.picked.emit(place)
 
+    def _on_double_click(self, _event: Any) -> None:
+        self._scene.show_whole()
+        self.looked.emit()
+
     def _on_wheel(self, event: Any) -> None:
         self._scene.zoom(_NOTCH ** float(event.delta[1]), event.pos)
+        self.looked.emit()
 
     def _on_key(self, event: Any) -> None:
         key = "" if event.key is None else event.key.name
@@ -142,3 +151,4 @@ class DiskMouse(QObject):
             self.cleared.emit()
         elif event.text in ("+", "-"):
             self._scene.zoom(_NOTCH if event.text == "+" else 1 / _NOTCH, middle)
+        self.looked.emit()

@@ -264,7 +264,8 @@ class DiskScene:
         # Cells without a point of the sample are drawn in the colour of text.
         share = np.where(self._sampled > 0, total / np.maximum(self._sampled, 1), 1.0)
         opacity = self._opacity * share
-        mean = np.where(total[:, None] > 0, sums[:, :3] / np.maximum(total, 1)[:, None], self._text)
+        seen = (total > 0)[:, None]
+        mean = np.divide(sums[:, :3], total[:, None], out=np.tile(self._text, (n, 1)), where=seen)
         image = np.zeros((self._cloud.density.counts.size, 4), np.uint8)
         image[self._used, :3] = 255 * opacity[:, None] * mean
         image[self._used, 3] = 255 * opacity

@@ -69,7 +69,7 @@ class PickedPanel(QWidget):
     def refresh(self) -> None:
         """Show what is picked."""
         session = self._desk.session
-        reason = first_of_all(session)
+        reason = first_of_all(self._desk)
         point = None if reason or session is None else session.selection.point
         self.slider.setEnabled(point is not None)
         allow(self.keep, "" if point is not None else reason or _NOTHING)
@@ -127,8 +127,9 @@ class PickedPanel(QWidget):
         except ValueError as error:
             self.say(f"✗  {error}")
             return
-        (row,) = (row for row in session.classes.table if row.number == number)
-        self.say(f"Kept as {row.name}, {session.classes.counts[number]:,} voxels: see step 5.")
+        session.classes.choose([number])
+        name, count = session.classes.row(number).name, session.classes.counts[number]
+        self.say(f"Kept as {name}, {count:,} voxels: see step 5.")
 
     def _on_failed(self, sentence: str, _details: str) -> None:
         if self._ours:
@@ -138,15 +139,18 @@ class PickedPanel(QWidget):
         self._ours = self._ours and bool(self._desk.runner.title)
 
 
-def first_of_all(session: Session | None) -> str:
+def first_of_all(desk: Desk) -> str:
     """What a person does before there is anything to see; empty if there is."""
+    session = desk.session
+    if session is None and desk.layer is None:
+        return "Choose a volume first: step 1 of Hyperbolic segmentation."
     if session is None:
-        return "Begin in the dock Hyperbolic segmentation: choose a volume in step 1."
-    if session.model is None and session.proposals is None:
+        return desk.lacks_session
+    if session.proposals is not None:
+        return ""
+    if session.model is None:
         return "Train a model first: step 2 of Hyperbolic segmentation."
-    if session.proposals is None:
-        return "Map the voxels first: step 3 of Hyperbolic segmentation."
-    return ""
+    return "Map the voxels first: step 3 of Hyperbolic segmentation."
 
 
 def words(session: Session, voxel: tuple[int, int, int], point: npt.ArrayLike) -> str:
@@ -155,8 +159,8 @@ def words(session: Session, voxel: tuple[int, int, int], point: npt.ArrayLike) -
     assert proposals is not None  # noqa: S101
     z, y, x = proposals.in_volume(voxel).tolist()
     label = proposals.lookup(session.k)[proposals.clustering.leaves[voxel]]
-    number = session.classes.labels[z, y, x]
-    kept = "".join(f", kept as {r.name}" for r in session.classes.table if r.number == number)
+    number = int(session.classes.labels[z, y, x])
+    kept = f", kept as {session.classes.row(number).name}" if number else ""
     return f"voxel ({z}, {y}, {x}), proposal {label}{kept}, point ({_numbers(point)})"
 
 

@@ -6,11 +6,13 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from napari_hypseg.volumes.units import angstroms
 from napari_hypseg.widgets.layers import MADE_KEY, place_of
 
 if TYPE_CHECKING:
+    from napari_hypseg.session import Proposals
     from napari_hypseg.widgets.desk import Desk
 
 __all__ = ["PickLayer"]
@@ -36,6 +38,7 @@ class PickLayer:
         desk.proposals_changed.connect(self._on_map)
         desk.selection_changed.connect(self._on_pick)
         desk.viewer.mouse_drag_callbacks.append(self._on_mouse)
+        self._on_map()
 
     def _on_map(self) -> None:
         """Lie where the map does."""
@@ -47,7 +50,7 @@ class PickLayer:
             from napari.layers import Points
 
             self._layer = Points(
-                ndim=3, name="near on the disk", size=1.2, face_color="white",
+                ndim=3, name="near on the disk", size=0.6, face_color="white",
                 border_color="black", border_width=0.2, opacity=0.9, canvas_size_limits=_PIXELS,
                 blending="translucent_no_depth", metadata={MADE_KEY: True},
                 **place_of(session.proposals.latents.as_volume()),
@@ -61,10 +64,10 @@ class PickLayer:
     def _on_pick(self) -> None:
         """Light up what is picked; the slice moves there only from the disk."""
         self._draw()
-        session = self._desk.session
+        session, dims = self._desk.session, self._desk.viewer.dims
         if session is not None and session.selection.changed_by == "disk":
-            here = self._layer.data_to_world(session.selection.voxel) / self._units()
-            self._desk.viewer.dims.set_point(range(3), here)
+            here = self._layer.data_to_world(session.selection.voxel) / self._units(self._layer)
+            dims.set_point(range(dims.ndim - 3, dims.ndim), here)
 
     def _draw(self) -> None:
         session, viewer = self._desk.session, self._desk.viewer
@@ -82,13 +85,11 @@ class PickLayer:
             # The layer that a person works with stays the one.
             viewer.layers.selection.active = active
 
-    def _units(self) -> Any:
-        """The viewer's units of length, in those of the layer: napari doesn't convert here."""
-        shown = self._desk.viewer.layers.units or self._layer.units
-        return np.array([
-            (angstroms(str(seen)) or 1.0) / (angstroms(str(own)) or 1.0)
-            for seen, own in zip(shown[-3:], self._layer.units, strict=True)
-        ])  # fmt: skip
+    def _units(self, layer: Any) -> npt.NDArray[np.float64]:
+        """The viewer's units of length in those of a layer: napari leaves that to us here."""
+        shown = self._desk.viewer.layers.units or layer.units
+        pairs = zip(shown[-3:], layer.units[-3:], strict=True)
+        return np.array([_angstroms(seen) / _angstroms(own) for seen, own in pairs])
 
     def _on_mouse(self, viewer: Any, event: Any) -> Generator[None, None, None]:
         """Pick the voxel under a click; a drag is the camera's."""
@@ -100,12 +101,29 @@ class PickLayer:
         yield
         session = self._desk.session
         proposals = None if session is None else session.proposals
-        if event.type == "mouse_move" or proposals is None or len(event.position) != 3:
+        if event.type == "mouse_move" or proposals is None or len(event.position) < 3:
             return
-        found = self._layer.world_to_data(np.array(event.position) * self._units())
-        index = np.rint(found).astype(int)
+        index = self._index_at(proposals, np.array(event.position)[-3:])
         if (index >= 0).all() and (index < proposals.latents.shape).all():
             z, y, x = index.tolist()
             leaf = int(proposals.clustering.leaves[z, y, x])
             session.choose([proposals.node_at(leaf, session.k)])
             session.selection.pick_voxel((z, y, x), proposals.latents.read((z, y, x)))
+
+    def _index_at(
+        self, proposals: Proposals, position: npt.NDArray[np.float64]
+    ) -> npt.NDArray[np.int64]:
+        """The point of the map's lattice nearest to a place in the world, maybe outside."""
+        layer = self._desk.layer
+        if layer is None:
+            found = self._layer.world_to_data(position * self._units(self._layer))
+        else:
+            # Whichever way it is turned; ours is not before it is in the viewer.
+            voxel = layer.world_to_data(position * self._units(layer))[-3:]
+            found = (voxel - proposals.in_volume((0, 0, 0))) / proposals.stride
+        return np.rint(found).astype(np.int64)
+
+
+def _angstroms(unit: Any) -> float:
+    """Pixels count as angstrom."""
+    return angstroms(str(unit)) or 1.0
