@@ -1,4 +1,4 @@
-"""The log of edits of the classes: a file for each, which holds what it changed before and after."""
+"""The log of edits of the classes: a file for each, with what it changed before and after."""
 
 from __future__ import annotations
 

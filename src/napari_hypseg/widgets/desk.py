@@ -25,6 +25,8 @@ __all__ = ["Desk", "desk_of"]
 _REST = 300
 # What a session announces; a dock connects to the desk's signal of the same name.
 _RELAYED = ("model_changed", "proposals_changed", "k_changed", "chosen_changed")
+# psygnal finds out how many arguments ``emit`` takes by calling it, unless it is told not to ask.
+_AS_IT_IS: Any = {"check_nargs": False, "on_ref_error": "ignore"}
 
 
 class Desk:
@@ -93,10 +95,10 @@ classes_chosen_changed, selection_changed : psygnal.Signal
         self.session, self.layer = session, layer
         if session is not None:
             for name in _RELAYED:
-                getattr(session, name).connect(getattr(self, name).emit)
-            session.classes.changed.connect(self.classes_changed.emit)
-            session.classes.chosen_changed.connect(self.classes_chosen_changed.emit)
-            session.selection.changed.connect(self.selection_changed.emit)
+                getattr(session, name).connect(getattr(self, name).emit, **_AS_IT_IS)
+            session.classes.changed.connect(self.classes_changed.emit, **_AS_IT_IS)
+            session.classes.chosen_changed.connect(self.classes_chosen_changed.emit, **_AS_IT_IS)
+            session.selection.changed.connect(self.selection_changed.emit, **_AS_IT_IS)
         self.session_changed.emit()
 
     def open(self, volume: Volume | None, folder: Path, layer: Any) -> None:
