@@ -35,6 +35,8 @@ _OPENING = "opening the session"
 _RELAYED = ("model_changed", "proposals_changed", "k_changed", "chosen_changed")
 # What a layer announces that puts it elsewhere.
 _PLACE = ("scale", "translate", "units", "rotate", "shear", "affine", "name")
+# psygnal finds out how many arguments ``emit`` takes by calling it, unless it is told not to ask.
+_AS_IT_IS: Any = {"check_nargs": False, "on_ref_error": "ignore"}
 
 
 class Desk:
@@ -178,14 +180,20 @@ classes_chosen_changed, selection_changed : psygnal.Signal
 
     def _relay(self, session: Session | None) -> None:
         """Pass on what a session announces, and no other."""
-        for each, turn in ((self.session, "disconnect"), (session, "connect")):
+        for each in (self.session, session):
             if each is None:
                 continue
-            for name in _RELAYED:
-                getattr(getattr(each, name), turn)(getattr(self, name).emit)
-            getattr(each.classes.changed, turn)(self.classes_changed.emit)
-            getattr(each.classes.chosen_changed, turn)(self.classes_chosen_changed.emit)
-            getattr(each.selection.changed, turn)(self.selection_changed.emit)
+            pairs = [(getattr(each, name), getattr(self, name)) for name in _RELAYED]
+            pairs += [
+                (each.classes.changed, self.classes_changed),
+                (each.classes.chosen_changed, self.classes_chosen_changed),
+                (each.selection.changed, self.selection_changed),
+            ]
+            for source, relay in pairs:
+                if each is session:
+                    source.connect(relay.emit, **_AS_IT_IS)
+                else:
+                    source.disconnect(relay.emit)
 
     def open(self, volume: Volume, folder: Path, layer: Any) -> None:
         """Open the session of a folder, or begin one there, and put it on show.
