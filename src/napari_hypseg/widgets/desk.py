@@ -180,7 +180,7 @@ classes_chosen_changed, selection_changed : psygnal.Signal
 
     def _relay(self, session: Session | None) -> None:
         """Pass on what a session announces, and no other."""
-        for each in (self.session, session):
+        for each, connects in ((self.session, False), (session, True)):
             if each is None:
                 continue
             pairs = [(getattr(each, name), getattr(self, name)) for name in _RELAYED]
@@ -190,7 +190,7 @@ classes_chosen_changed, selection_changed : psygnal.Signal
                 (each.selection.changed, self.selection_changed),
             ]
             for source, relay in pairs:
-                if each is session:
+                if connects:
                     source.connect(relay.emit, **_AS_IT_IS)
                 else:
                     source.disconnect(relay.emit)
