@@ -18,7 +18,7 @@ from napari_hypseg.widgets.labels_layer import (
 )
 
 if TYPE_CHECKING:
-    from napari_hypseg.classes import Classes, Edit
+    from napari_hypseg.classes import Classes
     from napari_hypseg.widgets.desk import Desk
 
 __all__ = ["ClassesLayer", "strokes"]
@@ -43,7 +43,7 @@ class ClassesLayer:
         # While a stroke is taken up: the canvas shows it already.
         self._painting = False
         desk.session_changed.connect(self._on_session)
-        desk.classes_changed.connect(self._on_edit)
+        desk.classes_changed.connect(self._on_edit, max_args=0)
         desk.classes_chosen_changed.connect(self._on_chosen)
         desk.viewer.mouse_drag_callbacks.append(self._on_mouse)
 
@@ -116,13 +116,13 @@ class ClassesLayer:
         else:
             self.show()
 
-    def _on_edit(self, edit: Edit) -> None:
+    def _on_edit(self) -> None:
         layer = self.layer
         if layer is None:
             if self._classes.table:
                 self.show()
             return
-        if edit.box is not None and not self._painting:
+        if not self._painting:
             layer.refresh(extent=False)
         self._describe(layer)
 

@@ -79,7 +79,7 @@ class ClassesStep(Step):
         undo, redo = QToolButton(), QToolButton()
         undo.setDefaultAction(self.undo)
         redo.setDefaultAction(self.redo)
-        self.row(*map(action_buttons, shown))
+        action_buttons(self, shown)
         self.column.addWidget(self.table, 1)
         self.sources = QMenu(self)
         self.sources.aboutToShow.connect(self._list_sources)

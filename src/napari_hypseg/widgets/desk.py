@@ -33,6 +33,8 @@ _REST, _LOOKS = 300, 1000
 _OPENING = "opening the session"
 # What a session announces; a dock connects to the desk's signal of the same name.
 _RELAYED = ("model_changed", "proposals_changed", "k_changed", "chosen_changed")
+# psygnal finds out how many arguments ``emit`` takes by calling it, unless it is told not to ask.
+_AS_IT_IS: Any = {"check_nargs": False, "on_ref_error": "ignore"}
 # What a layer announces that puts it elsewhere.
 _PLACE = ("scale", "translate", "units", "rotate", "shear", "affine", "name")
 
@@ -178,14 +180,19 @@ classes_chosen_changed, selection_changed : psygnal.Signal
 
     def _relay(self, session: Session | None) -> None:
         """Pass on what a session announces, and no other."""
-        for each, turn in ((self.session, "disconnect"), (session, "connect")):
-            if each is None:
-                continue
-            for name in _RELAYED:
-                getattr(getattr(each, name), turn)(getattr(self, name).emit)
-            getattr(each.classes.changed, turn)(self.classes_changed.emit)
-            getattr(each.classes.chosen_changed, turn)(self.classes_chosen_changed.emit)
-            getattr(each.selection.changed, turn)(self.selection_changed.emit)
+        for ours, theirs in [] if self.session is None else self._relays(self.session):
+            theirs.disconnect(ours.emit)
+        for ours, theirs in [] if session is None else self._relays(session):
+            theirs.connect(ours.emit, **_AS_IT_IS)
+
+    def _relays(self, session: Session) -> list[tuple[Any, Any]]:
+        """Signals of the desk, and which of a session they pass on."""
+        return [
+            *((getattr(self, name), getattr(session, name)) for name in _RELAYED),
+            (self.classes_changed, session.classes.changed),
+            (self.classes_chosen_changed, session.classes.chosen_changed),
+            (self.selection_changed, session.selection.changed),
+        ]
 
     def open(self, volume: Volume, folder: Path, layer: Any) -> None:
         """Open the session of a folder, or begin one there, and put it on show.

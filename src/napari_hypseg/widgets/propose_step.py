@@ -91,7 +91,7 @@ class ProposeStep(Step):
         row.setStretch(1, 1)
         row.setStretch(2, 2)
         self.column.addWidget(self.tree)
-        self.row(*map(action_buttons, actions))
+        action_buttons(self, actions)
         self.column.addWidget(self.table, 1)
         self.cluster = button(
             "Cluster again", "Cluster the mapped voxels with these settings", self.propose
