@@ -33,10 +33,10 @@ _REST, _LOOKS = 300, 1000
 _OPENING = "opening the session"
 # What a session announces; a dock connects to the desk's signal of the same name.
 _RELAYED = ("model_changed", "proposals_changed", "k_changed", "chosen_changed")
-# What a layer announces that puts it elsewhere.
-_PLACE = ("scale", "translate", "units", "rotate", "shear", "affine", "name")
 # psygnal finds out how many arguments ``emit`` takes by calling it, unless it is told not to ask.
 _AS_IT_IS: Any = {"check_nargs": False, "on_ref_error": "ignore"}
+# What a layer announces that puts it elsewhere.
+_PLACE = ("scale", "translate", "units", "rotate", "shear", "affine", "name")
 
 
 class Desk:
@@ -180,20 +180,19 @@ classes_chosen_changed, selection_changed : psygnal.Signal
 
     def _relay(self, session: Session | None) -> None:
         """Pass on what a session announces, and no other."""
-        for each, connects in ((self.session, False), (session, True)):
-            if each is None:
-                continue
-            pairs = [(getattr(each, name), getattr(self, name)) for name in _RELAYED]
-            pairs += [
-                (each.classes.changed, self.classes_changed),
-                (each.classes.chosen_changed, self.classes_chosen_changed),
-                (each.selection.changed, self.selection_changed),
-            ]
-            for source, relay in pairs:
-                if connects:
-                    source.connect(relay.emit, **_AS_IT_IS)
-                else:
-                    source.disconnect(relay.emit)
+        for ours, theirs in [] if self.session is None else self._relays(self.session):
+            theirs.disconnect(ours.emit)
+        for ours, theirs in [] if session is None else self._relays(session):
+            theirs.connect(ours.emit, **_AS_IT_IS)
+
+    def _relays(self, session: Session) -> list[tuple[Any, Any]]:
+        """Signals of the desk, and which of a session they pass on."""
+        return [
+            *((getattr(self, name), getattr(session, name)) for name in _RELAYED),
+            (self.classes_changed, session.classes.changed),
+            (self.classes_chosen_changed, session.classes.chosen_changed),
+            (self.selection_changed, session.selection.changed),
+        ]
 
     def open(self, volume: Volume, folder: Path, layer: Any) -> None:
         """Open the session of a folder, or begin one there, and put it on show.
