@@ -66,7 +66,7 @@ def uncertainty(latents: Latents) -> Volume:
     return _volume(
         latents,
         f"{latents.name} uncertainty",
-        lambda points: 1 / np.cosh(distance_to_centre(points, curvature)),
+        lambda points: (1 / np.cosh(distance_to_centre(points, curvature))).astype(np.float32),
     )
 
 

@@ -146,7 +146,7 @@ def train_job(
             state.restore(checkpoint, fits)
         except ModelError as error:
             warnings.warn(f"{error}; the training begins anew", stacklevel=2)
-            state = TrainingState(chosen.model, config, seed, target)
+            state = TrainingState(chosen, config, seed, target, start)
     began = reported = saved = time.monotonic()
     glimpsed = -math.inf
     yield Progress("training", state.step, config.steps)

@@ -18,7 +18,8 @@ from napari_hypseg.widgets.parts import Step, button
 from napari_hypseg.widgets.table import Cell, RowTable
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from functools import partial
+from pathlib import Path
 
     from napari_hypseg.classes import Classes, ClassRow
     from napari_hypseg.session import Session
@@ -173,7 +174,7 @@ class ClassesStep(Step):
             )
             if asked.isValid():
                 red, green, blue, _ = asked.getRgbF()
-                self._do(lambda n=number, c=(red, green, blue): self._classes.recolour(n, c))
+                self._do(partial(self._classes.recolour, number, (red, green, blue)))
 
     # -- from elsewhere
 

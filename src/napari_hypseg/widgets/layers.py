@@ -205,7 +205,8 @@ def warp_of(layer: Any) -> npt.NDArray[np.float64]:
     def world(corner: Any) -> npt.NDArray[np.float64]:
         index = np.zeros(layer.ndim)
         index[-3:] = corner
-        return np.asarray(layer.data_to_world(index), float)[-3:] * lengths
+        place: npt.NDArray[np.float64] = np.asarray(layer.data_to_world(index), float)[-3:]
+        return place * lengths
 
     steps, warp = np.eye(3), np.eye(4)
     origin = world(np.zeros(3))
