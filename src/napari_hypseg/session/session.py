@@ -405,6 +405,10 @@ class Session(SessionMaps):
         like, suffix = proposals.latents.as_volume(), FORMATS[format]
         paths = []
         with self._alone():
+            written, before = [path.name for path in self.outputs(ks, format)], self.record.outputs
+            # Noted first: what a kill leaves half of is known to be ours.
+            self.record.outputs = [*before, *(name for name in written if name not in before)]
+            self.save("outputs")
             with self._timed("writing"):
                 for done, k in enumerate(ks):
                     yield Progress("writing labels", done, len(ks) + 1)
@@ -412,8 +416,7 @@ class Session(SessionMaps):
                     write_labels(paths[-1], clustering.level(k), like)
                 write_labels(self.folder / f"{_LEAVES}{suffix}", clustering.leaves, like)
                 _write_json(self.folder / "tree.json", clustering.to_dict())
-            written = [path.name for path in self.outputs(ks, format)]
-            for name in set(self.record.outputs) - set(written):
+            for name in set(before) - set(written):
                 # Of an earlier run, and only what carries a name that we give.
                 remove(self.folder / name)
             self.record.outputs = written

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,8 +19,7 @@ from napari_hypseg.widgets.parts import Step, button
 from napari_hypseg.widgets.table import Cell, RowTable
 
 if TYPE_CHECKING:
-    from functools import partial
-from pathlib import Path
+    from pathlib import Path
 
     from napari_hypseg.classes import Classes, ClassRow
     from napari_hypseg.session import Session

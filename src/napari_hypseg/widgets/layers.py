@@ -205,8 +205,9 @@ def warp_of(layer: Any) -> npt.NDArray[np.float64]:
     def world(corner: Any) -> npt.NDArray[np.float64]:
         index = np.zeros(layer.ndim)
         index[-3:] = corner
-        place: npt.NDArray[np.float64] = np.asarray(layer.data_to_world(index), float)[-3:]
-        return place * lengths
+        place = np.asarray(layer.data_to_world(index), float)[-3:]
+        found: npt.NDArray[np.float64] = place * lengths
+        return found
 
     steps, warp = np.eye(3), np.eye(4)
     origin = world(np.zeros(3))
