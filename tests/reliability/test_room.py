@@ -48,8 +48,8 @@ def test_what_the_folder_holds_is_not_needed_again(vast, monkeypatch):
     monkeypatch.setattr(needs, "free_disk", lambda folder: 0.0)
     box = (slice(0, 10), slice(0, 10), slice(0, 10))
     assert "disk" in vast.needs(box=box).shortage
-    (vast.folder / "latents.zarr").mkdir()
-    (vast.folder / "latents.zarr" / "chunk").write_bytes(bytes(40_000))
+    (vast.folder / "latents" / "a.zarr").mkdir(parents=True)
+    (vast.folder / "latents" / "a.zarr" / "chunk").write_bytes(bytes(40_000))
     assert vast.needs(box=box).shortage == ""
 
 

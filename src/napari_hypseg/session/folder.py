@@ -73,6 +73,19 @@ class SessionFolder:
         known.fingerprint = self._fingerprint
         return self._fingerprint
 
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Be the only one that makes models, maps or proposals here; clear away what a kill left.
+
+        Notes and classes have locks of their own, which are held for a moment only.
+        """
+        with locked(self.folder):
+            for name in ("models", "latents", "proposals"):
+                if (self.folder / name).is_dir():
+                    with locked(self.folder / name):
+                        pass
+            yield
+
     def save(self, *parts: str) -> None:
         """Keep how the session stands in its folder.
 

@@ -17,7 +17,7 @@ from napari_hypseg.session.needs import Needs, needs_of
 from napari_hypseg.session.proposals import Proposals
 from napari_hypseg.session.record import LatentsRecord, ProposalsRecord, Tree
 from napari_hypseg.volumes import Box, Volume, VolumeError
-from napari_hypseg.volumes.atomic import BusyError, locked, remove
+from napari_hypseg.volumes.atomic import BusyError, remove
 
 __all__ = ["SessionMaps"]
 
@@ -69,7 +69,7 @@ class SessionMaps(SessionModels):
             raise ValueError("train or load a model before mapping the voxels")
         number, model = self.model.number, self.model.model
         spans = _spans(box)
-        with locked(self.folder), self._timed("mapping"):
+        with self._alone(), self._timed("mapping"):
             yield from self._keep_volume_job()
             self._clear_damaged(number)
             job = (
@@ -123,7 +123,7 @@ class SessionMaps(SessionModels):
             raise ValueError("map the voxels before clustering them")
         how = ProposalsRecord(tree, smoothing, seed)
         path, belongs, found = self._clusters_path(tree), self._belongs(how, latents), None
-        with locked(self.folder), self._timed("clustering"):
+        with self._alone(), self._timed("clustering"):
             yield Progress("looking for clusters", 0, 0)
             # Damaged ones are made anew.
             with suppress(VolumeError):
@@ -241,7 +241,7 @@ class SessionMaps(SessionModels):
         folder = self.folder / "latents"
         if proposals.stride > 1 or not folder.is_dir():
             return
-        with suppress(OSError, BusyError), locked(self.folder):
+        with suppress(OSError, BusyError), self._alone():
             for store in folder.glob("????_stride*.zarr"):
                 if not store.name.startswith(f"{proposals.model:04d}_"):
                     remove(store)

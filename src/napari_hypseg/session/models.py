@@ -17,7 +17,6 @@ from napari_hypseg.session.record import TrainingRecord
 from napari_hypseg.session.versions import Versions
 from napari_hypseg.training import is_trained_so, model_so_far, train_job
 from napari_hypseg.volumes import Volume
-from napari_hypseg.volumes.atomic import locked
 
 __all__ = ["SessionModels", "Trained"]
 
@@ -81,7 +80,7 @@ class SessionModels(SessionFolder, ABC):
         how: dict[str, Any] = {"preset": preset, "steps": steps, "seed": seed}
         first = None if start is None else self.versions.load(start)
         volumes = [self.volume, *also]
-        with locked(self.folder), self._timed("training"):
+        with self._alone(), self._timed("training"):
             yield from self._keep_volume_job()
             for number in reversed(self.versions.numbers):
                 with suppress(ModelError):
@@ -163,7 +162,7 @@ class SessionModels(SessionFolder, ABC):
         how = self.stopped
         if how is None:
             raise ValueError("no training was stopped here")
-        with locked(self.folder):
+        with self._alone():
             checkpoint = self.versions.checkpoint(how.number)
             model = model_so_far(checkpoint)
             model.save(self.versions.path(how.number))
@@ -185,6 +184,6 @@ class SessionModels(SessionFolder, ABC):
         yield Progress("loading the model", 0, 0)
         if isinstance(model, int):
             return Trained(model, self.versions.load(model))
-        with locked(self.folder):
+        with self._alone():
             yield from self._keep_volume_job()
             return Trained(self.versions.keep(model), model)

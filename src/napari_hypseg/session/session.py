@@ -27,7 +27,7 @@ from napari_hypseg.session.proposals import Proposals
 from napari_hypseg.session.record import ProposalsRecord, has_session, read_record
 from napari_hypseg.session.selection import Selection
 from napari_hypseg.volumes import Volume, write_labels
-from napari_hypseg.volumes.atomic import locked, remove, replacing
+from napari_hypseg.volumes.atomic import remove, replacing
 from napari_hypseg.volumes.limits import peak_memory
 
 __all__ = ["FORMATS", "Session"]
@@ -404,7 +404,7 @@ class Session(SessionMaps):
 
         like, suffix = proposals.latents.as_volume(), FORMATS[format]
         paths = []
-        with locked(self.folder):
+        with self._alone():
             with self._timed("writing"):
                 for done, k in enumerate(ks):
                     yield Progress("writing labels", done, len(ks) + 1)

@@ -78,7 +78,7 @@ class DiskScene:
         self._cloud: Cloud | None = None
         # Those whose centroids are drawn, and where.
         self._nodes: tuple[int, ...] = ()
-        self._centres = np.zeros((0, 2))
+        self._centres: npt.NDArray[np.floating] = np.zeros((0, 2))
         self._curved = True
         self._reach = 1.0
         self._text: Colour = (1.0, 1.0, 1.0)

@@ -80,8 +80,11 @@ class PickLayer:
         with self._layer.events.data.blocker():
             self._layer.data = selection.voxels
         if self._layer not in viewer.layers:
-            active = viewer.layers.selection.active
+            active, dims = viewer.layers.selection.active, viewer.dims
+            here = np.array(dims.point)[-3:] * self._units(self._layer)
             viewer.add_layer(self._layer)
+            # napari may have gone over to other units, and to another slice with that.
+            dims.set_point(range(dims.ndim - 3, dims.ndim), here / self._units(self._layer))
             # The layer that a person works with stays the one.
             viewer.layers.selection.active = active
 
@@ -100,8 +103,10 @@ class PickLayer:
             return
         yield
         session = self._desk.session
-        proposals = None if session is None else session.proposals
-        if event.type == "mouse_move" or proposals is None or len(event.position) < 3:
+        if session is None or event.type == "mouse_move" or len(event.position) < 3:
+            return
+        proposals = session.proposals
+        if proposals is None:
             return
         index = self._index_at(proposals, np.array(event.position)[-3:])
         if (index >= 0).all() and (index < proposals.latents.shape).all():
@@ -121,7 +126,8 @@ class PickLayer:
             # Whichever way it is turned; ours is not before it is in the viewer.
             voxel = layer.world_to_data(position * self._units(layer))[-3:]
             found = (voxel - proposals.in_volume((0, 0, 0))) / proposals.stride
-        return np.rint(found).astype(np.int64)
+        index: npt.NDArray[np.int64] = np.rint(found).astype(np.int64)
+        return index
 
 
 def _angstroms(unit: Any) -> float:
