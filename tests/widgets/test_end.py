@@ -65,7 +65,9 @@ def test_nothing_keeps_the_viewer(make_napari_viewer, qtbot, tmp_path):
 
 
 @pytest.mark.parametrize("step", ["training", "mapping voxels"])
-def test_closing_napari_in_the_middle_ends_the_job(viewer, open_dock, press, qtbot, capsys, tmp_path, step):
+def test_closing_napari_in_the_middle_ends_the_job(
+    viewer, open_dock, press, qtbot, capsys, tmp_path, step
+):
     import threading
 
     viewer.add_image(ball(), name="a")

@@ -115,7 +115,9 @@ def test_the_viewer_coming_to_rest_is_no_look(qtbot, drop, folder):
     assert read_record(folder).view.window["zoom"] == 1.75
 
 
-@pytest.mark.parametrize("junk", [None, [], {}, "x", -1, 1e300, True, ["a", "b", "c"], [1], [[1]]])
+@pytest.mark.parametrize(
+    "junk", [None, [], {}, "x", -1, 1e300, 10**400, float("nan"), True, ["a", "b", "c"], [1], [[1]]]
+)
 def test_hostile_looks_are_passed_over_field_by_field(viewer, junk):
     viewer.add_image(ball(), name="a")
     before = look_of(viewer)

@@ -159,14 +159,10 @@ def test_another_training_asks_before_it_gives_up_the_stopped_one(
 def test_a_model_is_saved_and_loaded(dock, session, press, monkeypatch, tmp_path):
     press(dock, dock.model.train)
     model = session.model.model
-    monkeypatch.setattr(
-        QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "kept.v2"), "")
-    )
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "kept.v2"), ""))
     press(dock, dock.model.save_file)
     assert "hypseg" in dock.progress.text.text()
-    monkeypatch.setattr(
-        QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "kept"), "")
-    )
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "kept"), ""))
     press(dock, dock.model.save_file)
     kept = tmp_path / "kept.hypseg"
     assert load_model(kept).fingerprint() == model.fingerprint()
