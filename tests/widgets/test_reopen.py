@@ -108,7 +108,7 @@ def test_closing_at_once_keeps_where_one_looked(qtbot, drop, folder):
 def test_the_viewer_coming_to_rest_is_no_look(qtbot, drop, folder):
     """Layers that come and go move the viewer; no person has looked anywhere."""
     edit(folder, lambda values: values["view"].update(window={"zoom": 1.75}))
-    viewer, dock = drop(folder)
+    viewer, _ = drop(folder)
     extra = viewer.add_labels(np.zeros((90, 5, 5), np.uint8))
     viewer.layers.remove(extra)
     qtbot.wait(1500)

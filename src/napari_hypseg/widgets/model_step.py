@@ -18,8 +18,7 @@ from napari_hypseg.widgets.parts import LossLine, Step, allow, ask, button, comb
 
 if TYPE_CHECKING:
     from napari_hypseg.model import Model
-    from napari_hypseg.session import Session
-    from napari_hypseg.session import Trained
+    from napari_hypseg.session import Session, Trained
 
 __all__ = ["ModelStep"]
 
