@@ -126,6 +126,15 @@ class Proposals:
         """Whether the points of `cloud` are at hand: they take a moment to gather."""
         return "cloud" in self.__dict__
 
+    def placed(self, volume: Volume) -> Proposals:
+        """The same proposals at the place of a volume of the same voxels."""
+        made = replace(self, latents=self.latents.placed(volume))
+        # What was gathered lies in the latent space, wherever the volume lies.
+        for name in ("colours", "cloud", "cloud_leaves", "_by_leaf"):
+            if name in self.__dict__:
+                made.__dict__[name] = self.__dict__[name]
+        return made
+
     def gather_job(self, other: Proposals | None = None) -> Job[None]:
         """Gather the points of `cloud`, or take those of other proposals of the same map."""
         from napari_hypseg.figures import cloud_job

@@ -64,7 +64,11 @@ def take_up_job(volume: Volume, folder: Path, *, others: bool) -> Job[Session | 
     for number in itertools.count(1):
         each = folder if number == 1 else folder.with_name(f"{folder.name}_{number}")
         try:
-            return (yield from Session.open_job(each, volume))
+            session = yield from Session.open_job(each, volume)
+            if session.proposals is not None:
+                # Here and not on the main thread, where the table and the disk ask for it.
+                yield from session.proposals.gather_job()
+            return session
         except PlanError as error:
             if not others:
                 return str(error)
