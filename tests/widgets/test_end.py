@@ -50,22 +50,27 @@ def test_nothing_keeps_the_viewer(make_napari_viewer, qtbot, tmp_path):
     viewer.add_image(ball(), name="a")
     _, dock = viewer.window.add_plugin_dock_widget("napari-hypseg", "Hyperbolic segmentation")
     viewer.window.add_plugin_dock_widget("napari-hypseg", "Poincaré disk")
-    desk = dock.desk
-    qtbot.waitUntil(lambda: desk.session is not None and not desk.runner.title)
-    assert desk_of(viewer) is desk
-    desk_left, session = weakref.ref(desk), weakref.ref(desk.session)
+    del dock
+
+    def is_open():
+        return desk_of(viewer).session is not None and not desk_of(viewer).runner.title
+
+    qtbot.waitUntil(is_open)
+    left = [weakref.ref(desk_of(viewer)), weakref.ref(desk_of(viewer).session)]
     viewer.close()
     qtbot.waitUntil(lambda: viewer not in _DESKS)
-    assert desk.ended
-    del desk, dock
-    qtbot.wait(50)
-    gc.collect()
-    assert session() is None
-    assert desk_left() is None
+
+    def are_free():
+        gc.collect()
+        return [each() for each in left] == [None, None]
+
+    qtbot.waitUntil(are_free)
 
 
 @pytest.mark.parametrize("step", ["training", "mapping voxels"])
-def test_closing_napari_in_the_middle_ends_the_job(viewer, open_dock, press, qtbot, capsys, tmp_path, step):
+def test_closing_napari_in_the_middle_ends_the_job(
+    viewer, open_dock, press, qtbot, capsys, tmp_path, step
+):
     import threading
 
     viewer.add_image(ball(), name="a")

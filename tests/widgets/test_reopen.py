@@ -2,169 +2,181 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
-from .conftest import need_gui
+from .conftest import ball, need_gui
 
 need_gui()
 
-from napari.layers import Image, Labels  # noqa: E402
+from napari.layers import Image  # noqa: E402
 
-from napari_hypseg.figures import Translation  # noqa: E402
-from napari_hypseg.jobs import finish  # noqa: E402
-from napari_hypseg.samples import make_toy  # noqa: E402
-from napari_hypseg.session import Session, read_session  # noqa: E402
-from napari_hypseg.volumes import Volume, read_volume, write_image  # noqa: E402
+from napari_hypseg.classes import Source  # noqa: E402
+from napari_hypseg.session import SESSION_FILE, Session, read_record  # noqa: E402
+from napari_hypseg.volumes import Volume, VolumeError, read_volume, write_image  # noqa: E402
+from napari_hypseg.widgets.desk import desk_of  # noqa: E402
 from napari_hypseg.widgets.files import get_reader  # noqa: E402
+from napari_hypseg.widgets.looks import camera_of, look_of, show_look  # noqa: E402
 
 SIZE, ORIGIN = (10.0, 8.0, 9.0), (50.0, -40.0, 30.0)
+DOCK = "Hyperbolic segmentation (Hyperbolic segmentation)"
 
 
 @pytest.fixture
 def folder(tmp_path):
     """What a run leaves behind."""
-    voxels = make_toy("regular").volume.read()[10:30, 10:34, 12:34]
-    write_image(tmp_path / "toy.mrc", voxels, Volume(voxels, SIZE, ORIGIN))
+    write_image(tmp_path / "toy.mrc", ball(), Volume(ball(), SIZE, ORIGIN))
     session = Session(read_volume(tmp_path / "toy.mrc"), tmp_path / "out")
-    finish(session.train_job(steps=2, device="cpu", seed=3))
-    finish(session.map_job(device="cpu"))
-    finish(session.cluster_job(tree="disk", smoothing=0.5))
+    session.train(steps=2, device="cpu", seed=3)
+    session.map(device="cpu")
+    session.propose(tree="kinds", smoothing=0.5)
+    session.classes.add(ball() > 1, name="mine", source=Source("brush"))
     return tmp_path / "out"
 
 
 @pytest.fixture
-def opened(make_napari_viewer_proxy, qtbot):
+def drop(make_napari_viewer_proxy, qtbot):
     """A function that drops a folder onto a new napari and gives viewer and dock."""
-    from superqt.utils import WorkerBase
 
-    def open_folder(folder):
-        viewer = make_napari_viewer_proxy()
+    def open_folder(folder, viewer=None):
+        viewer = viewer or make_napari_viewer_proxy()
         viewer.open(str(folder), plugin="napari-hypseg")
-        name = "Hyperbolic segmentation (Hyperbolic segmentation)"
-        qtbot.waitUntil(lambda: name in viewer.window.dock_widgets)
-        dock = viewer.window.dock_widgets[name]
-        settle(qtbot, dock)
+        qtbot.waitUntil(lambda: DOCK in viewer.window.dock_widgets)
+        dock = viewer.window.dock_widgets[DOCK]
+        desk = dock.desk
+
+        def is_open():
+            here = desk.session is not None and desk.session.folder == folder
+            return dock.model.is_ready and here and not desk.runner.title
+
+        qtbot.waitUntil(is_open)
         return viewer, dock
 
-    yield open_folder
-    WorkerBase.await_workers(10_000)
+    return open_folder
 
 
-def settle(qtbot, dock):
-    def is_open():
-        return dock.model.is_ready and dock.state.result is not None and not dock.runner.title
-
-    qtbot.waitUntil(is_open)
-
-
-def layer_of_type(viewer, kind):
-    (layer,) = (layer for layer in viewer.layers if isinstance(layer, kind))
-    return layer
+def edit(folder, change):
+    path = folder / SESSION_FILE
+    values = json.loads(path.read_text())
+    change(values)
+    path.write_text(json.dumps(values))
 
 
-def test_a_folder_opens_as_it_was_left(qtbot, opened, folder):
-    viewer, dock = opened(folder)
-    assert layer_of_type(viewer, Image).name == "toy"
-    assert dock.volume.folder() == folder
-    assert dock.granularity.kind.currentData() == "disk"
-    assert dock.granularity.form["smoothing"].value == 0.5
+def test_a_folder_opens_as_it_was_left(qtbot, drop, folder):
+    viewer, dock = drop(folder)
+    session = dock.desk.session
+    (image,) = (layer for layer in viewer.layers if isinstance(layer, Image))
+    assert image.name == "toy"
+    assert session.proposals.kind == "kinds"
+    assert session.proposals.smoothing == 0.5
     assert dock.model.form["seed"].value == 3
     assert dock.model.form["steps"].value == 2
     assert "cihs" in dock.model.form["preset"].choices
-    assert "All voxels are mapped" in dock.map.status.text()
+    assert "All voxels of the volume are mapped" in dock.map.status.text()
+    assert [row.name for row in session.classes.table] == ["mine"]
 
-    dock.granularity.slider.setValue(7)
-    partition = dock.state.partition
-    node = partition.nodes[2]
-    dock.state.change(partition.rename(node, "membrane").hide(partition.nodes[0]))
-    dock.state.add_own(dock.state.result.clustering.leaves == 3, "spike")
+    # Where one looks is kept, without anything else being done.
+    session.k = 7
     viewer.dims.set_point(range(3), (ORIGIN[0] + 5 * SIZE[0], 0, 60))
-    view = Translation((0.3, -0.2))
-    dock.show_disk().scene.translate(view)
-    dock.state.settle()
-    left = dock.state.partition
-    labels = layer_of_type(viewer, Labels)
-    before = labels.data.copy(), labels.colormap.colors.copy(), labels.features, viewer.dims.point
+    viewer.dims.ndisplay = 3
+    camera = camera_of(viewer)
+    camera.zoom, camera.center, camera.angles = 3.5, (10, 20, 30), (10, 20, 30)
+    dock.desk.keep_look("disk", {"half_width": 2.0})
+    before = look_of(viewer)
+    qtbot.waitUntil(lambda: read_record(folder).view.window.get("zoom") == 3.5)
     viewer.close()
 
-    viewer, dock = opened(folder)
-    assert dock.state.partition.classes == left.classes
-    assert dock.granularity.slider.value() == 7
-    labels = layer_of_type(viewer, Labels)
-    np.testing.assert_array_equal(labels.data, before[0])
-    np.testing.assert_array_equal(labels.colormap.colors, before[1])
-    assert labels.features.equals(before[2])
-    np.testing.assert_allclose(labels.scale, SIZE)
-    np.testing.assert_allclose(labels.translate, ORIGIN)
-    assert viewer.dims.point == before[3]
-    assert dock.show_disk().scene.translation == view
-    # Where one looks is kept without anything else being done.
-    camera = getattr(viewer, "scene", viewer).camera
-    camera.zoom, camera.center = 3.5, (10, 20, 30)
-    dock.show_disk().scene.zoom(2.0, (50, 50))
-    half = dock.show_disk().scene.half_width
-    window = lambda: read_session(folder)["view"]["window"]  # noqa: E731
-    qtbot.waitUntil(lambda: window()["camera"]["zoom"] == 3.5)
-    viewer.close()
-
-    viewer, dock = opened(folder)
-    camera = getattr(viewer, "scene", viewer).camera
-    assert (camera.zoom, camera.center) == (3.5, (10, 20, 30))
-    assert dock.show_disk().scene.half_width == pytest.approx(half)
+    viewer, dock = drop(folder)
+    assert dock.desk.session.k == 7
+    after = look_of(viewer)
+    for name in before:
+        assert after[name] == pytest.approx(before[name]), name
+    assert dock.desk.look("disk") == {"half_width": 2.0}
 
 
-def test_the_other_tree_keeps_its_classes(qtbot, opened, folder):
-    def cluster(kind):
-        dock.granularity.kind.setCurrentIndex(dock.granularity.kind.findData(kind))
-        dock.granularity.cluster.click()
-        settle(qtbot, dock)
-        assert dock.state.result.clustering.kind == kind
-
-    def name(what):
-        node = dock.state.partition.nodes[1]
-        dock.state.change(dock.state.partition.rename(node, what).hide(node))
-        dock.state.settle()
-
-    viewer, dock = opened(folder)
-    name("kind")
-    mask = dock.state.result.clustering.leaves == 3
-    dock.state.add_own(mask, "spike")
-    dock.state.settle()
-    cluster("volume")
-    name("thing")
-    viewer.close()
-
-    viewer, dock = opened(folder)
-    for kind, named in (("volume", "thing"), ("disk", "kind"), ("volume", "thing")):
-        cluster(kind)
-        classes = dock.state.partition.classes
-        assert [(c.name, c.hidden) for c in classes if " " not in c.name] == [
-            (named, True), ("spike", False)
-        ]  # fmt: skip
-        (own,) = dock.state.partition.own
-        np.testing.assert_array_equal(own.mask, mask)
-        dock.state.settle()
+def test_closing_at_once_keeps_where_one_looked(qtbot, drop, folder):
+    viewer, dock = drop(folder)
+    desk = dock.desk
+    camera_of(viewer).zoom = 2.25
+    viewer.window._qt_window.close()
+    qtbot.waitUntil(lambda: desk.ended)
+    assert read_record(folder).view.window["zoom"] == 2.25
 
 
-def test_a_folder_dropped_beside_other_work(qtbot, opened, folder):
-    viewer, dock = opened(folder)
-    first = dock.state.session
-    viewer.add_image(np.zeros((9, 9, 9)), name="other")
-    viewer.open(str(folder), plugin="napari-hypseg")
-    qtbot.waitUntil(lambda: dock.state.session not in (None, first))
-    settle(qtbot, dock)
-    assert dock.state.session.clustering.kind == "disk"
+def test_the_viewer_coming_to_rest_is_no_look(qtbot, drop, folder):
+    """Layers that come and go move the viewer; no person has looked anywhere."""
+    edit(folder, lambda values: values["view"].update(window={"zoom": 1.75}))
+    viewer, _ = drop(folder)
+    extra = viewer.add_labels(np.zeros((90, 5, 5), np.uint8))
+    viewer.layers.remove(extra)
+    qtbot.wait(1500)
+    assert read_record(folder).view.window["zoom"] == 1.75
+
+
+@pytest.mark.parametrize(
+    "junk", [None, [], {}, "x", -1, 1e300, 10**400, float("nan"), True, ["a", "b", "c"], [1], [[1]]]
+)
+def test_hostile_looks_are_passed_over_field_by_field(viewer, junk):
+    viewer.add_image(ball(), name="a")
+    before = look_of(viewer)
+    show_look(viewer, dict.fromkeys(before, junk))
+    assert look_of(viewer) == before
+    for name in before:
+        if name != "zoom":
+            show_look(viewer, {name: junk, "zoom": 2.5})
+            assert look_of(viewer) == before | {"zoom": 2.5}
+
+
+def test_a_hostile_look_opens(drop, folder):
+    junk = {"point": [1e999], "order": [0, 0, 7], "displayed": 99, "center": {}, "zoom": "big",
+            "angles": None, "disk": [[]]}  # fmt: skip
+    edit(folder, lambda values: values["view"].update(window=json.loads(json.dumps(junk).replace(
+        "Infinity", "1e400"))))  # fmt: skip
+    _, dock = drop(folder)
+    assert dock.desk.session.proposals is not None
+
+
+def test_a_folder_dropped_beside_other_work(drop, folder, open_dock, viewer):
+    viewer.add_image(ball(seed=3), name="other")
+    dock = open_dock()
+    first = dock.desk.session
+    assert first.volume.name == "other"
+    _, again = drop(folder, viewer)
+    assert dock.desk.session is not first
+    assert dock.desk.session.proposals.kind == "kinds"
+    assert again.desk is dock.desk
 
 
 def test_a_damaged_folder_is_told(qtbot, make_napari_viewer_proxy, folder):
-    (folder / "model.hypseg").write_bytes(b"cut")
+    edit(folder, lambda values: values["volume"].update(shape=[0, 1, 2]))
     viewer = make_napari_viewer_proxy()
-    _, dock = viewer.window.add_plugin_dock_widget("napari-hypseg", "Hyperbolic segmentation")
-    viewer.open(str(folder), plugin="napari-hypseg")
-    qtbot.waitUntil(lambda: "model.hypseg" in dock.progress.text.text())
-    assert layer_of_type(viewer, Image).name == "toy"
+    with pytest.raises(ValueError, match="damaged"):
+        viewer.open(str(folder), plugin="napari-hypseg")
+
+
+def test_a_damaged_model_is_no_model(drop, folder):
+    (folder / "models/0001.hypseg").write_bytes(b"cut")
+    _, dock = drop(folder)
+    assert dock.desk.session.model is None
     assert dock.model.train.isEnabled()
+    assert [row.name for row in dock.desk.session.classes.table] == ["mine"]
+
+
+def test_no_url_of_a_stranger_is_contacted_unasked(folder, viewer, asked, monkeypatch):
+    from napari_hypseg.session import places
+
+    url = "https://example.org/secret.mrc"
+    edit(folder, lambda values: values["volume"]["place"].update(path=url))
+    opened = []
+    monkeypatch.setattr(places, "_read", lambda source, _: opened.append(source.path))
+    asked.answer = False
+    with pytest.raises(VolumeError, match="nothing has contacted yet"):
+        get_reader(str(folder))(str(folder))
+    assert len(asked) == 1
+    assert url in asked[0]
+    assert opened == []
 
 
 def test_only_folders_of_ours_are_claimed(folder, tmp_path):
@@ -172,3 +184,7 @@ def test_only_folders_of_ours_are_claimed(folder, tmp_path):
     (tmp_path / "other").mkdir()
     assert get_reader(str(tmp_path / "other")) is None
     assert get_reader([str(folder), str(folder)]) is None
+
+
+def test_the_desk_is_one(viewer):
+    assert desk_of(viewer) is desk_of(viewer.__wrapped__)

@@ -1,4 +1,4 @@
-"""Jobs in threads: results on the main thread and in order, stops, failures, what takes whose place."""
+"""Jobs in threads: results on the main thread and in order, stops, failures, successors."""
 
 from __future__ import annotations
 

@@ -32,10 +32,7 @@ def dock(settings, qtbot):
     viewer, _ = settings
     _, dock = viewer.window.add_plugin_dock_widget("napari-hypseg", "Hyperbolic segmentation")
     qtbot.waitUntil(lambda: dock.model.is_ready)
-    yield dock
-    from superqt.utils import WorkerBase
-
-    WorkerBase.await_workers(10_000)
+    return dock
 
 
 def test_settings_are_used(settings, dock, qtbot, tmp_path):
@@ -45,11 +42,8 @@ def test_settings_are_used(settings, dock, qtbot, tmp_path):
     found.computing.device = "cpu"
     found.computing.threads = 1
     viewer.add_image(np.zeros((9, 9, 9), np.float32), name="a b")
-    assert dock.volume.folder() == tmp_path / "all" / "a_b_hypseg"
-    viewer.window.remove_dock_widget(dock)
-    _, again = viewer.window.add_plugin_dock_widget("napari-hypseg", "Hyperbolic segmentation")
-    qtbot.waitUntil(lambda: again.model.is_ready)
-    assert again.model.settings()["device"] == "cpu"
+    qtbot.waitUntil(lambda: dock.desk.session is not None)
+    assert dock.desk.session.folder == tmp_path / "all" / "a_b_hypseg"
 
     import torch
 
@@ -61,9 +55,17 @@ def test_settings_are_used(settings, dock, qtbot, tmp_path):
         yield Progress("counting", 0, 1)
         seen.append(torch.get_num_threads())
 
-    again.runner.start("counting", job(), lambda _: None)
-    qtbot.waitUntil(lambda: not again.runner.title)
+    qtbot.waitUntil(lambda: not dock.desk.runner.title)
+    dock.desk.start("counting", job(), lambda _: None)
+    qtbot.waitUntil(lambda: not dock.desk.runner.title)
     assert seen == [1]
+    # Another window begins with the device of the settings.
+    from napari_hypseg.widgets.loading import Loader
+
+    loader = Loader()
+    loader.begin()
+    qtbot.waitUntil(lambda: loader.choices is not None)
+    assert loader.choices.device == "cpu"
 
 
 def test_preferences_show_the_page(settings):
@@ -98,10 +100,18 @@ def test_menus_hold_our_entries(settings, monkeypatch):
     assert asked == [1]
 
 
-def test_keys_press_the_buttons(dock):
+def test_keys_press_the_buttons_of_folded_steps(dock, qtbot):
+    from qtpy.QtWidgets import QShortcut
+
+    keys = {s.key().toString(): s for s in dock.findChildren(QShortcut)}
     for button, key in (
         (dock.model.train, "Ctrl+Shift+L"), (dock.map.preview, "Ctrl+Shift+V"),
         (dock.map.all, "Ctrl+Shift+M"),
     ):  # fmt: skip
-        assert button.shortcut().toString() == key
         assert key in button.property("own_tip")
+        button.setEnabled(True)
+        pressed = []
+        button.clicked.disconnect()
+        button.clicked.connect(lambda *_, pressed=pressed: pressed.append(1))
+        keys[key].activated.emit()
+        assert pressed == [1]

@@ -159,14 +159,10 @@ def test_another_training_asks_before_it_gives_up_the_stopped_one(
 def test_a_model_is_saved_and_loaded(dock, session, press, monkeypatch, tmp_path):
     press(dock, dock.model.train)
     model = session.model.model
-    monkeypatch.setattr(
-        QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "kept.v2"), "")
-    )
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "kept.v2"), ""))
     press(dock, dock.model.save_file)
     assert "hypseg" in dock.progress.text.text()
-    monkeypatch.setattr(
-        QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "kept"), "")
-    )
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "kept"), ""))
     press(dock, dock.model.save_file)
     kept = tmp_path / "kept.hypseg"
     assert load_model(kept).fingerprint() == model.fingerprint()
@@ -336,7 +332,7 @@ def test_done_steps_fold_and_open_by_a_click(dock, press, qtbot):
     assert dock.model.is_open
 
 
-def test_keys_press_buttons_that_are_folded_away(make_napari_viewer, open_dock, dock, press, qtbot):
+def test_keys_press_buttons_that_are_folded_away(dock, press):
     press(dock, dock.model.train)
     assert not dock.model.is_open
     assert "Ctrl+Shift+L" in dock.model.train.toolTip()
@@ -355,7 +351,8 @@ def test_the_wheel_scrolls_and_changes_nothing(dock, press):
     bar.setRange(0, 500)
     seed = dock.model.form["seed"]
     for widget in (seed.native, dock.model.form["preset"].native, dock.volume.layer,
-                   dock.volume.form["voxel_size"].native, dock.model.form["steps"].native):  # fmt: skip
+                   dock.volume.form["voxel_size"].native,
+                   dock.model.form["steps"].native):  # fmt: skip
         before = dock.model.settings(), dock.volume.layer.currentIndex(), bar.value()
         wheel(widget)
         assert (dock.model.settings(), dock.volume.layer.currentIndex()) == before[:2]

@@ -13,29 +13,17 @@ from napari.layers import Shapes  # noqa: E402
 from qtpy.QtCore import Qt  # noqa: E402
 
 from napari_hypseg.widgets.box_layer import visible_box  # noqa: E402
-from napari_hypseg.widgets.runner import JobRunner  # noqa: E402
-from napari_hypseg.widgets.state import State  # noqa: E402
-from napari_hypseg.widgets.volume_step import VolumeStep  # noqa: E402
 
 SHAPE = (20, 40, 60)
 
 
 @pytest.fixture
-def viewer(make_napari_viewer_proxy):
-    return make_napari_viewer_proxy()
-
-
-@pytest.fixture
-def step(viewer, qtbot):
-    runner = JobRunner()
-    step = VolumeStep(viewer, State(), runner)
-    step.runner = runner
-    qtbot.addWidget(step)
+def step(viewer, open_dock, tmp_path):
     voxels = np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)
     viewer.add_image(voxels, name="lump", scale=(10, 8, 8), units=["angstrom"] * 3)
-    step.refresh()
-    yield step
-    step.leave()
+    dock = open_dock(tmp_path / "o")
+    dock.volume.desk = dock.desk
+    return dock.volume
 
 
 def press(qtbot, button):
@@ -53,11 +41,8 @@ def drag(layer, corners):
 
 
 def test_the_box_is_drawn_dragged_and_taken_away(qtbot, viewer, step):
-    changes = []
-    step.changed.connect(lambda: changes.append(1))
     press(qtbot, step.draw_box)
     assert step.form["box"].value.startswith("0:20,")
-    assert changes == [1]
     layer = frame(viewer)
     np.testing.assert_allclose(layer.scale, (10, 8, 8))
     assert len(layer.data) == 1
@@ -65,15 +50,13 @@ def test_the_box_is_drawn_dragged_and_taken_away(qtbot, viewer, step):
     at = layer.data[0][0, 0]
     drag(layer, np.array([[at, 4.6, 9.4], [at, 4.6, 30.2], [at, 21.3, 30.2], [at, 21.3, 9.4]]))
     assert step.form["box"].value == "0:20,5:22,10:31"
-    assert step.volume().shape == (20, 17, 21)
-    assert step.volume().origin == (0, 40, 80)
+    assert step.desk.box == (slice(0, 20), slice(5, 22), slice(10, 31))
 
     step.slices.setValue((3, 12))
-    qtbot.waitUntil(lambda: len(changes) == 3)
-    assert step.volume().shape == (10, 17, 21)
+    qtbot.waitUntil(lambda: step.desk.box[0] == slice(3, 13))
     press(qtbot, step.draw_box)
     assert not [layer for layer in viewer.layers if isinstance(layer, Shapes)]
-    assert step.volume().shape == SHAPE
+    assert step.desk.box is None
 
 
 def test_a_box_that_is_typed_is_drawn(viewer, step):
@@ -113,7 +96,7 @@ def test_removing_the_box_layer_is_working_on_all(viewer, step):
     viewer.layers.remove(frame(viewer))
     assert step.form["box"].value == ""
     assert not step.draw_box.isChecked()
-    assert step.volume().shape == SHAPE
+    assert step.desk.box is None
 
 
 def test_a_box_of_what_is_seen_lies_in_view(viewer, step):
@@ -130,7 +113,7 @@ def test_a_wrong_voxel_size_is_put_right(viewer, step):
     step.form["voxel_size"].value = 13.68
     step.form["voxel_size"].native.editingFinished.emit()
     np.testing.assert_allclose(viewer.layers["lump"].scale, 13.68)
-    assert step.volume().voxel_size == (13.68,) * 3
+    assert step.desk.session.volume.voxel_size == (13.68,) * 3
 
 
 def test_leaving_the_voxel_size_alone_changes_nothing(viewer, step):
@@ -151,3 +134,35 @@ def test_the_layer_is_shown_as_the_network_sees_it(qtbot, viewer, step):
     press(qtbot, step.look)
     assert step.contrast.isHidden()
     assert layer.contrast_limits == before
+
+
+def test_a_box_that_is_none_is_told(step):
+    step.form["box"].value = "2:99,:,:"
+    step.form["box"].native.editingFinished.emit()
+    assert "doesn't lie in the volume" in step.status.text()
+    assert step.desk.box is None
+
+
+def test_a_box_lies_on_a_turned_volume(viewer, step):
+    layer = viewer.layers["lump"]
+    layer.affine = np.diag([1, -1, 1, 1.0])
+    step.form["box"].value = "2:9,5:20,30:50"
+    step.form["box"].native.editingFinished.emit()
+    np.testing.assert_allclose(
+        frame(viewer).data_to_world((3, 5, 30)), layer.data_to_world((3, 5, 30))
+    )
+
+
+def test_a_box_stays_when_the_dock_is_opened_again(viewer, step):
+    step.form["box"].value = "2:9,5:20,30:50"
+    step.form["box"].native.editingFinished.emit()
+    viewer.window.remove_dock_widget(viewer.window.dock_widgets[_name(viewer)])
+    assert not [layer for layer in viewer.layers if isinstance(layer, Shapes)]
+    _, again = viewer.window.add_plugin_dock_widget("napari-hypseg", "Hyperbolic segmentation")
+    assert again.volume.form["box"].value == "2:9,5:20,30:50"
+    assert len(frame(viewer).data) == 1
+
+
+def _name(viewer):
+    (name,) = viewer.window.dock_widgets
+    return name

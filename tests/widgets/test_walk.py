@@ -1,4 +1,4 @@
-"""From a file to labels in a file as a person goes: mouse and keys only, all four steps."""
+"""From a file to classes in a file as a person goes: mouse and keys only, all five steps."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ need_gui()
 
 from napari.layers import Labels  # noqa: E402
 from qtpy.QtCore import Qt, QTimer  # noqa: E402
-from qtpy.QtWidgets import QApplication, QFileDialog, QSlider, QToolButton  # noqa: E402
+from qtpy.QtWidgets import QFileDialog, QSlider, QToolButton  # noqa: E402
 
 from napari_hypseg.samples import make_toy  # noqa: E402
 from napari_hypseg.volumes import read_volume, write_image  # noqa: E402
@@ -46,15 +46,16 @@ class Gaps(QTimer):
         self.longest, self._last = max(self.longest, now - self._last), now
 
 
-def test_the_four_steps_by_mouse_and_keys(make_napari_viewer_proxy, qtbot, tmp_path, answer):
+def test_the_five_steps_by_mouse_and_keys(make_napari_viewer_proxy, qtbot, tmp_path, answer):
     whole = make_toy("regular").volume.crop((slice(8, 36),) * 3)
     path = tmp_path / "cell.mrc"
     write_image(path, whole.read(), whole)
     viewer = make_napari_viewer_proxy()
     _, dock = viewer.window.add_plugin_dock_widget("napari-hypseg", "Hyperbolic segmentation")
+    desk = dock.desk
 
     def idle():
-        qtbot.waitUntil(lambda: dock.model.is_ready and not dock.runner.title)
+        qtbot.waitUntil(lambda: dock.model.is_ready and not desk.runner.title)
 
     def press(button):
         assert button.isEnabled(), button.toolTip()
@@ -71,69 +72,73 @@ def test_the_four_steps_by_mouse_and_keys(make_napari_viewer_proxy, qtbot, tmp_p
         if fold.text() == "Options":
             press(fold)
 
-    # 1: a file, what the network sees of it, and a part of it.
+    # 1: a file, what the network sees of it.
     answer(path)
     press(dock.volume.open_file)
+    idle()
     assert "28 × 28 × 28 voxels of 10 Å" in dock.volume.status.text()
     press(dock.volume.look)
     idle()
     assert not dock.volume.contrast.isHidden()
     press(dock.volume.look)
-    type_into(dock.volume.form["box"].native, "0:26,2:28,:")
-    assert "26 × 26 × 28" in dock.volume.status.text()
-    assert dock.volume.draw_box.isChecked()
+    session = desk.session
 
-    # 2: train, stop, go on to the end.
+    # 2: train, stop, train another one to the end.
     gaps = Gaps()
     type_into(dock.model.form["steps"].native, "400")
     press(dock.model.train)
     qtbot.waitUntil(lambda: bool(dock.model.loss._points))
     press(dock.progress.stop)
     idle()
-    assert dock.state.session.model.training["stopped"] < 400
+    press(dock.model.use_stopped)
+    assert session.model.model.training["stopped"] < 400
     type_into(dock.model.form["steps"].native, "20")
     press(dock.model.train)
     idle()
-    assert "20 steps" in dock.model.status.text()
+    assert "Model 2: default, 20 steps" in dock.model.status.text()
     answer(tmp_path / "kept.hypseg")
     press(dock.model.save_file)
     idle()
 
-    # 3: a slice, a preview, all.
+    # 3: a slice, a preview, all of a part.
     press(dock.map.slice)
     idle()
-    assert "one slice" in dock.map.status.text()
+    assert "One slice" in dock.map.status.text()
     press(dock.map.preview)
     press(dock.progress.stop)
     idle()
+    type_into(dock.volume.form["box"].native, "0:26,2:28,:")
+    assert dock.volume.draw_box.isChecked()
     press(dock.map.all)
     idle()
-    assert "All voxels are mapped" in dock.map.status.text()
+    assert "All voxels of the box are mapped" in dock.map.status.text()
 
-    # 4: as many classes as the arrow keys say.
-    (slider,) = dock.granularity.slider.findChildren(QSlider)
-    k = dock.state.k
+    # 4: as many proposals as the arrow keys say.
+    (slider,) = dock.propose.slider.findChildren(QSlider)
+    k = session.k
     qtbot.keyClick(slider, Qt.Key.Key_Right)
     qtbot.keyClick(slider, Qt.Key.Key_Right)
-    assert dock.state.k == k + 2
-    qtbot.waitSignal(dock.granularity.rest.timeout).wait()
+    assert session.k == k + 2
+    qtbot.wait(600)
     gaps.stop()
     assert gaps.longest < LONGEST_GAP
 
+    # 5: all of them kept, written, and read again.
+    dock.propose.keep_all.trigger()
+    assert len(session.classes.table) == k + 2
     answer(tmp_path / "out.mrc")
-    (save,) = (a for a in dock.exports.menu.actions() if a.text() == "Save labels…")
+    (save,) = (a for a in dock.classes.exports.actions() if a.text() == "Classes…")
+    dock.classes.exports.refresh()
     save.trigger()
     idle()
-    (labels,) = (layer for layer in viewer.layers if isinstance(layer, Labels))
     saved = read_volume(tmp_path / "out.mrc")
-    np.testing.assert_array_equal(saved.read(), labels.data)
-    assert np.unique(labels.data).size == k + 2
-    assert saved.origin == pytest.approx(
-        [o + s * v for o, s, v in zip(whole.origin, (0, 2, 0), whole.voxel_size, strict=True)]
-    )
-    # And the model that was saved is loaded again.
+    np.testing.assert_array_equal(saved.read(), session.classes.labels)
+    assert np.unique(saved.read()).size == k + 3
+    assert saved.origin == pytest.approx(whole.origin)
+    (layer,) = (e for e in viewer.layers if isinstance(e, Labels) and "classes" in e.name)
+    np.testing.assert_array_equal(layer.data, session.classes.labels)
+    # And the model that was saved is loaded again: it is the one there is.
     answer(tmp_path / "kept.hypseg")
     press(dock.model.load_file)
     idle()
-    assert "20 steps" in dock.model.status.text()
-    QApplication.processEvents()
+    assert "Model 2: default, 20 steps" in dock.model.status.text()

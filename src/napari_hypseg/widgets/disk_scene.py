@@ -377,7 +377,7 @@ class DiskScene:
             (x, y), (left, low, width, height) = view["centre"], view["rect"]
             rect = tuple(float(v) for v in (left, low, width, height))
             translation = Translation((float(x), float(y)), self._curved)
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             return
         if all(map(math.isfinite, (*rect, *translation.centre))) and min(rect[2:]) > 0:
             self._view.camera.rect = rect

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -67,4 +66,4 @@ def _numbers(values: Any, count: int) -> list[float] | None:
 
 def _is_place(value: Any) -> bool:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and math.isfinite(value) and abs(value) < _FARTHEST
+    return is_number and abs(value) < _FARTHEST
