@@ -351,4 +351,4 @@ def read_padded(
         spans.append(slice(start, stop))
         missing.append((start - (low - halo), (high + halo + 1) - stop))
     z, y, x = spans
-    return np.pad(normalization.apply(volume.read((z, y, x))), missing, mode="symmetric")
+    return np.pad(normalization.read(volume, (z, y, x)), missing, mode="symmetric")
