@@ -34,7 +34,8 @@ def from_tangent(latents: Latents, vectors: Floats) -> Floats:
 def spread_job(latents: Latents, outside: npt.NDArray[np.bool_] | None = None) -> Job[float]:
     """Standard deviation of the tangent vectors at the centre, one number for all directions.
 
-    Of those that don't lie ``outside``, on the points' lattice, if that is given. 1 where all points are alike: they stay as they are, whatever they are divided by.
+    Of those that don't lie ``outside``, on the points' lattice, if that is given. 1 where all
+    points are alike: they stay as they are, whatever they are divided by.
     """
     count, total, square = 0, np.zeros(latents.dim), 0.0
     boxes = list(latents.chunk_boxes())

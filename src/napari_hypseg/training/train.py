@@ -196,9 +196,7 @@ def _settle(preset: str | Preset, steps: int | None) -> tuple[str, Preset, Train
     return name, chosen, config
 
 
-def _load_job(
-    volume: Volume, fit: Normalization, most: int, seed: int
-) -> Job[list[Piece]]:
+def _load_job(volume: Volume, fit: Normalization, most: int, seed: int) -> Job[list[Piece]]:
     """What to train on: all of a volume, or random bricks of one beyond ``most`` voxels."""
     if math.prod(volume.shape) <= most:
         voxels, outside = np.empty(volume.shape, np.float32), np.empty(volume.shape, np.bool_)

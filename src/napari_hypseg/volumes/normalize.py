@@ -259,11 +259,13 @@ class _Lattice:
     def add(self, box: Box, voxels: npt.NDArray[Any]) -> None:
         """Take those of a slab of whole slices."""
         first = -box[0].start % self._steps[0]
-        z, y, x = (slice(start, None, s) for start, s in zip((first, 0, 0), self._steps, strict=True))
+        z, y, x = (
+            slice(start, None, s) for start, s in zip((first, 0, 0), self._steps, strict=True)
+        )
         found = voxels[z, y, x]
         places = np.indices(found.shape, np.float64).reshape(3, -1).T * self._steps
         self._values.append(found.ravel())
-        self._places.append(places + [box[0].start + first, 0, 0])
+        self._places.append(places + np.array([box[0].start + first, 0, 0]))
 
     def within(
         self, low: float, high: float, padding: float | None
@@ -355,9 +357,7 @@ def _sample_job(
     return values[first], np.diff(first, append=values.size), lost
 
 
-def _percentiles(
-    values: npt.NDArray[Any], counts: npt.NDArray[np.int64]
-) -> tuple[float, float]:
+def _percentiles(values: npt.NDArray[Any], counts: npt.NDArray[np.int64]) -> tuple[float, float]:
     """Both percentiles of sorted values with their counts, interpolated as NumPy does."""
     ends = np.cumsum(counts)
     low, high = (

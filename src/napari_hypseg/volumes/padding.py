@@ -19,8 +19,10 @@ _WHOLE = 0.95
 _SPIKE = 3
 # ... covers this share of all faces in solid patches, ...
 _COVERED = 0.01
-# ... and is so many times as frequent there as in the whole volume, as what is saturated is not.
+# ... is so many times as frequent there as in the whole volume, and fills so many of the eight
+# corners, as what is saturated does not.
 _ENRICHED = 1.5
+_CORNERS = 4
 
 
 class Faces:
@@ -58,9 +60,9 @@ def find_padding(
     """The value that stands for no measurement; None if there is none.
 
     It is one exact value that covers a whole face of the volume (a frame, missing slices); or one
-    that is far more frequent than those next to it, and covers the faces in solid patches, more
-    often than it comes inside (a mask, the corners that turning a volume leaves). So no share of
-    the voxels is asked for. What a detector saturates is as frequent, but lies all over.
+    that is far more frequent than those next to it, and covers corners and faces in solid patches,
+    more often than it comes inside (a mask, what turning a volume leaves). So no share of the
+    voxels is asked for. What a detector saturates is as frequent, but lies all over.
 
     Parameters
     ----------
@@ -90,7 +92,8 @@ def find_padding(
     spike = counts[place] >= _SPIKE * np.median(beside)
     enriched = covered >= max(_COVERED, _ENRICHED * share)
     whole = max(float(patch.mean()) for patch in patches) >= _WHOLE
-    return float(value) if whole or (spike and enriched) else None
+    corners = sum(int(patch[0][np.ix_((0, -1), (0, -1))].sum()) for patch in patches[:2])
+    return float(value) if whole or (spike and enriched and corners >= _CORNERS) else None
 
 
 def solid(equal: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
