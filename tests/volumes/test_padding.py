@@ -115,9 +115,7 @@ def test_noise_and_contrast_are_those_of_the_inside():
     voxels, value = KINDS["int16"]()
     volume, inner = framed(voxels, 6, value)
     inside = Volume(voxels[inner])
-    found, wanted = (
-        fit_noise(each, fit_normalization(each)) for each in (Volume(volume), inside)
-    )
+    found, wanted = (fit_noise(each, fit_normalization(each)) for each in (Volume(volume), inside))
     assert found == pytest.approx(wanted, rel=0.02)
     seen = finish(contrast_job(Volume(volume)))
     assert seen.counts.sum() == 16 * 28 * 28

@@ -16,6 +16,7 @@ import numpy as np
 from napari_hypseg.jobs import Job, Progress, finish
 from napari_hypseg.model.config import Preset, TrainingConfig, get_preset
 from napari_hypseg.model.files import Model, ModelError
+from napari_hypseg.model.mismatch import traits
 from napari_hypseg.training.devices import select_device
 from napari_hypseg.training.patches import Piece, VoxelPool, largest_anchor
 from napari_hypseg.training.state import TrainingState
@@ -120,7 +121,8 @@ def train_job(
     for volume in volumes:
         fit = yield from fit_normalization_job(volume)
         described = {"name": volume.name, "fingerprint": (yield from volume.fingerprint_job())}
-        fits.append({**described, "shape": list(volume.shape), **fit.to_dict()})
+        learned = {"shape": list(volume.shape), **traits(volume, fit), **fit.to_dict()}
+        fits.append({**described, **learned})
         pieces += yield from _load_job(volume, fit, _MOST_VOXELS // len(volumes), seed)
     pool = VoxelPool(pieces, config, target)
     del pieces
