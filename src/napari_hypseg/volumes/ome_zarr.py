@@ -104,6 +104,8 @@ def choices(where: str) -> list[str]:
     """
     import zarr
 
+    if Path(where).is_dir() and len(inside := _images(where)) > 1:
+        return list(inside)
     local = "://" in where or Path(where).is_dir()
     node = zarr.open(where if local else zarr.storage.ZipStore(where, mode="r"), mode="r")
     if isinstance(node, zarr.Array):
@@ -111,7 +113,7 @@ def choices(where: str) -> list[str]:
         return known if len(known) > 1 else []
     attributes = _attributes(node)
     if "multiscales" not in attributes:
-        return list(inside) if len(inside := _images(where)) > 1 else []
+        return []
     image = attributes["multiscales"][0]
     names = "".join(str(axis["name"]).lower()[:1] for axis in image["axes"])
     return parts(names, _array(node, image["datasets"][0]["path"]).shape)
@@ -129,7 +131,8 @@ def _bare(array: Any, level: int, chosen: str | None) -> Contents:
             f"is a Zarr array of {len(known)} volumes, choose one with dataset= or --dataset: "
             f"{in_short(list(known))}"
         )
-    chosen = chosen or next(iter(known))
+    if chosen is None:
+        chosen = next(iter(known))
     if chosen not in known:
         raise VolumeError(f"has no part {chosen!r}; it has {in_short(list(known))}")
     axes, at = known[chosen]
