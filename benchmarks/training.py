@@ -18,7 +18,7 @@ def run(quick: bool) -> list[Row]:
     for name, steps in (("cihs", 1), ("default", 10)):
         preset = get_preset(name)
         state = TrainingState(preset.model, preset.training, 0, device)
-        pool = VoxelPool([voxels], preset.training, device)
+        pool = VoxelPool([(voxels, np.zeros(voxels.shape, bool))], preset.training, device)
 
         def advance(state=state, pool=pool, steps=steps) -> None:
             for _ in range(steps):

@@ -86,7 +86,7 @@ class Method:
 
 def normalised(volume: Volume) -> Features:
     """All voxels, clipped and with zero mean and unit variance, shape (z, y, x)."""
-    return fit_normalization(volume).apply(volume.read())
+    return fit_normalization(volume).read(volume)
 
 
 def sample(count: int, seed: int) -> npt.NDArray[np.int64]:

@@ -25,8 +25,13 @@ def _arrays(*shapes: tuple[int, int, int]) -> list[np.ndarray]:
     return [rng.normal(size=shape).astype(np.float32) for shape in shapes]
 
 
+def pieces(arrays):
+    """With all voxels inside."""
+    return [(array, np.zeros(array.shape, bool)) for array in arrays]
+
+
 def _draw(shapes, config=CONFIG, count=30_000, seed=0) -> Triplets:
-    pool = VoxelPool([np.zeros(s, np.float32) for s in shapes], config, CPU)
+    pool = VoxelPool(pieces(np.zeros(s, np.float32) for s in shapes), config, CPU)
     return pool.draw(count, torch.Generator().manual_seed(seed))
 
 
@@ -41,7 +46,7 @@ def _likely(observed, expected) -> bool:
 
 def test_gather_is_torchs_interpolation_of_each_patch():
     arrays = _arrays((40, 41, 43), (36, 50, 35), (34, 34, 34))
-    pool = VoxelPool(arrays, CONFIG, CPU)
+    pool = VoxelPool(pieces(arrays), CONFIG, CPU)
     rng = np.random.default_rng(1)
     places = []
     for volume, array in enumerate(arrays):
@@ -66,7 +71,7 @@ def test_gather_is_torchs_interpolation_of_each_patch():
 @pytest.mark.parametrize("side", [1, 5, 16])
 def test_gather_to_other_sides(side):
     (array,) = _arrays((12, 12, 18))
-    pool = VoxelPool([array], CONFIG, CPU)
+    pool = VoxelPool(pieces([array]), CONFIG, CPU)
     patches = Patches(
         torch.zeros(2).long(), torch.tensor([[1, 2, 3], [0, 5, 9]]), torch.tensor([9, 5])
     )
@@ -80,7 +85,7 @@ def test_gather_to_other_sides(side):
 def test_patches_of_the_input_size_are_the_voxels_themselves():
     (array,) = _arrays((12, 14, 20))
     patches = Patches(torch.zeros(1).long(), torch.tensor([[2, 3, 7]]), torch.tensor([10]))
-    got = VoxelPool([array], CONFIG, CPU).gather(patches, 10)
+    got = VoxelPool(pieces([array]), CONFIG, CPU).gather(patches, 10)
     assert np.array_equal(got[0, 0], array[2:12, 3:13, 7:17])
 
 
@@ -195,12 +200,48 @@ def test_a_volume_that_is_too_small(shape):
         "it needs at least 4 voxels along every axis and 10 along one"
     )
     with pytest.raises(ValueError, match=f"^{text}$"):
-        VoxelPool(_arrays(shape), CONFIG, CPU)
+        VoxelPool(pieces(_arrays(shape)), CONFIG, CPU)
     with pytest.raises(ValueError, match=text):
-        VoxelPool(_arrays((30, 30, 30), shape), CONFIG, CPU)
+        VoxelPool(pieces(_arrays((30, 30, 30), shape)), CONFIG, CPU)
 
 
 def test_the_smallest_volume():
     assert largest_anchor((4, 4, 10), CONFIG) == 4
     assert largest_anchor((34, 34, 40), CONFIG) == 34
     assert largest_anchor((34, 34, 39), CONFIG) == 33
+
+
+def _drawn_around(outside, config=TINY, count=20_000):
+    array = np.zeros(outside.shape, np.float32)
+    pool = VoxelPool([(array, outside)], config, CPU)
+    return pool, pool.draw(count, torch.Generator().manual_seed(0))
+
+
+def test_what_lies_outside_is_not_drawn():
+    """In a ball that fills a third of its box, all middles lie inside; the ball is filled."""
+    z, y, x = np.indices((40, 40, 40)) - 19.5
+    outside = z**2 + y**2 + x**2 > 17**2
+    _, triplets = _drawn_around(outside)
+    for patches in triplets:
+        # The box of the ball starts at 3, whose layers before are trimmed.
+        middle = (patches.corner + patches.size[:, None] // 2).numpy() + 3
+        assert outside[tuple(middle.T)].mean() < 1e-3
+    seen = np.zeros(outside.shape, bool)
+    seen[tuple(middle.T)] = True
+    assert seen[~outside].mean() > 0.3
+
+
+def test_a_frame_is_trimmed():
+    """So that no patch reaches into it, whatever its size."""
+    outside = np.ones((50, 50, 50), bool)
+    outside[4:-4, 5:-4, 4:-6] = False
+    array = np.where(outside, 9, 1).astype(np.float32)
+    pool = VoxelPool([(array, outside)], CONFIG, CPU)
+    triplets = pool.draw(200, torch.Generator().manual_seed(0))
+    for patches in triplets:
+        assert (pool.gather(patches, 10) == 1).all()
+
+
+def test_a_volume_of_padding_alone_still_gives_patches():
+    _, triplets = _drawn_around(np.ones((20, 20, 20), bool), count=10)
+    assert len(triplets.anchor.size) == 10

@@ -136,7 +136,7 @@ def test_start_follows_a_given_voxel_size(opened):
 def test_senseless_voxel_size(opened, bad):
     content = make(voxels_of(2), mode=2, cell=(10, bad, 6))
     with pytest.warns(UserWarning, match=r"a\.mrc: gives no valid voxel size along y,") as caught:
-        assert opened(content).voxel_size == (2.0, 1.0, 2.0)
+        assert opened(content).voxel_size == (2.0, 2.0, 2.0)
     assert len(caught) == 1
     assert opened(content, voxel_size=(1, 2, 3)).voxel_size == (1.0, 2.0, 3.0)
 
@@ -208,7 +208,7 @@ def test_read_like_mrcfile(opened, tmp_path):
         with mrcfile.new(path, overwrite=True) as mrc:
             mrc.set_data(rng.normal(size=shape).astype(np.float32))
             mrc.set_volume()
-            mrc.voxel_size = tuple(rng.uniform(0.5, 50, 3))
+            mrc.voxel_size = tuple(rng.uniform(10, 50, 3))
             mrc.header.origin = tuple(rng.normal(scale=1e3, size=3))
         volume = read_volume(path)
         with mrcfile.open(path) as mrc:

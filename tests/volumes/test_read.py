@@ -65,7 +65,7 @@ def test_wrong_places(tmp_path):
     assert "no OME-Zarr image" in refused(tmp_path / "b.mrc")
     tifffile.imwrite(tmp_path / "a.tif", VOXELS, photometric="minisblack")
     assert "no level 1" in refused(tmp_path / "a.tif", level=1)
-    assert "no HDF5 file" in refused(tmp_path / "a.tif", dataset="x")
+    assert "no part 'x'; it holds one volume" in refused(tmp_path / "a.tif", dataset="x")
 
 
 @pytest.mark.parametrize("size", [0, -1, float("nan"), (1, 2, 0)])
@@ -139,7 +139,7 @@ def test_resolution_tags(tmp_path, unit, resolution, expected):
         path, VOXELS, photometric="minisblack", resolution=(resolution, resolution),
         resolutionunit=unit, metadata=None,
     )  # fmt: skip
-    np.testing.assert_allclose(read_volume(path).voxel_size, (1.0, expected, expected), rtol=1e-7)
+    np.testing.assert_allclose(read_volume(path).voxel_size, (expected,) * 3, rtol=1e-7)
 
 
 @no_size
@@ -179,14 +179,14 @@ def test_one_channel_and_time_point_open(tmp_path):
         path, VOXELS[None, :, None], photometric="minisblack", compression="zlib",
         metadata={
             "axes": "TZCYX", "PhysicalSizeX": 1.5, "PhysicalSizeXUnit": "nm",
-            "PhysicalSizeY": 2.5, "PhysicalSizeYUnit": "nm", "PhysicalSizeZ": 0.5,
+            "PhysicalSizeY": 2.5, "PhysicalSizeYUnit": "nm", "PhysicalSizeZ": 0.005,
             "Plane": {"PositionX": [3.0] * 7, "PositionXUnit": ["nm"] * 7,
                       "PositionY": [9.0] * 7, "PositionYUnit": ["reference frame"] * 7},
         },
     )  # fmt: skip
     volume = read_volume(path)
     assert volume.name == "a"
-    assert volume.voxel_size == (5000.0, 25.0, 15.0)
+    assert volume.voxel_size == (50.0, 25.0, 15.0)
     assert volume.origin == (0.0, 0.0, 30.0)
     np.testing.assert_array_equal(volume.read(), VOXELS)
 
@@ -211,7 +211,8 @@ def test_complex_voxels_are_refused(tmp_path):
 def zarr_image(path, voxels, axes, *, version="0.5", steps=None, extra=None):
     group = zarr.open_group(path, mode="w", zarr_format=3 if version == "0.5" else 2)
     group.create_array("0", data=voxels, chunks=tuple(min(4, n) for n in voxels.shape))
-    steps = steps or [{"type": "scale", "scale": [1.0] * voxels.ndim}]
+    scale = [4.0 if unit == "angstrom" else 1.0 for _, unit in axes]
+    steps = steps or [{"type": "scale", "scale": scale}]
     image = {
         "version": version,
         "axes": [{"name": name} | ({"unit": unit} if unit else {}) for name, unit in axes],
@@ -231,7 +232,7 @@ NM = [("z", "nanometer"), ("y", "nanometer"), ("x", "angstrom")]
 def test_zarr_place(tmp_path, version):
     """Scale and translation of the level, then those of the image, by hand."""
     steps = [
-        {"type": "scale", "scale": [1.0, 2.0, 3.0]},
+        {"type": "scale", "scale": [1.0, 2.0, 10.0]},
         {"type": "translation", "translation": [10.0, 20.0, 30.0]},
     ]
     extra = {
@@ -242,7 +243,7 @@ def test_zarr_place(tmp_path, version):
     }
     path = zarr_image(tmp_path / "a.zarr", VOXELS, NM, version=version, steps=steps, extra=extra)
     volume = read_volume(f"{path}/")
-    assert (volume.name, volume.voxel_size) == ("a", (20.0, 40.0, 6.0))
+    assert (volume.name, volume.voxel_size) == ("a", (20.0, 40.0, 20.0))
     assert volume.origin == (210.0, 410.0, 61.0)
     np.testing.assert_array_equal(volume.read(), VOXELS)
 
@@ -262,7 +263,7 @@ def test_zarr_axes_in_another_order(tmp_path):
     path = zarr_image(tmp_path / "a.zarr", VOXELS.transpose(2, 0, 1), [NM[2], NM[0], NM[1]])
     volume = read_volume(path)
     np.testing.assert_array_equal(volume.read(), VOXELS)
-    assert volume.voxel_size == (10.0, 10.0, 1.0)
+    assert volume.voxel_size == (10.0, 10.0, 4.0)
 
 
 def test_zarr_without_unit(tmp_path):
@@ -277,7 +278,9 @@ def test_zarr_folders(tmp_path):
     assert "choose one: one.zarr, two.zarr" in refused(tmp_path / "set")
     shutil.rmtree(tmp_path / "set" / "two.zarr")
     assert read_volume(tmp_path / "set").shape == VOXELS.shape
-    assert "bare Zarr array" in refused(tmp_path / "set" / "one.zarr" / "0")
+    with pytest.warns(UserWarning, match="no valid voxel size"):
+        bare = read_volume(tmp_path / "set" / "one.zarr" / "0")
+    np.testing.assert_array_equal(bare.read(), VOXELS)
 
 
 def test_zarr_transformation_that_a_volume_cannot_hold(tmp_path):
@@ -324,7 +327,7 @@ def test_zarr_zip_and_url(tmp_path):
         root = f"http://127.0.0.1:{server.server_port}"
         volume = read_volume(f"{root}/a.zarr")
         np.testing.assert_array_equal(volume.read(), VOXELS)
-        assert (volume.name, volume.voxel_size) == ("a", (10.0, 10.0, 1.0))
+        assert (volume.name, volume.voxel_size) == ("a", (10.0, 10.0, 4.0))
         with pytest.raises(VolumeError, match="nothing"):
             read_volume(f"{root}/nothing.zarr")
     finally:

@@ -159,3 +159,38 @@ def test_samples_bring_their_truth(manifest, key):
     assert [t[2] for t in truths] == ["labels"] * 3
     assert all(t[0].shape == image.shape and not t[1]["visible"] for t in truths)
     assert [t[0].max() for t in truths] == sorted(t[0].max() for t in truths)
+
+
+@pytest.mark.parametrize("name", ["immunolabelled_TS_01", "unlabeled_bin4", "ground_truth_3"])
+@pytest.mark.parametrize("dtype", [np.int16, np.uint8])
+def test_a_tomogram_with_label_in_its_name_is_an_image(tmp_path, name, dtype):
+    voxels = np.random.default_rng(0).normal(120, 40, (8, 60, 60)).clip(0, 255).astype(dtype)
+    path = str(tmp_path / f"{name}.mrc")
+    write_image(path, voxels, Volume(voxels))
+    ((_, _, kind),) = get_reader(path)(path)
+    assert kind == "image"
+
+
+def test_many_labels_are_labels(tmp_path):
+    """A thousand things with a number each."""
+    labels = np.arange(1000).reshape(10, 10, 10).repeat(8, 2).repeat(8, 1).astype(np.uint16)
+    path = str(tmp_path / "instance_labels.mrc")
+    write_labels(path, labels, Volume(labels))
+    ((_, _, kind),) = get_reader(path)(path)
+    assert kind == "labels"
+
+
+def test_nested_labels_are_claimed(image, tmp_path):
+    """As the format has them: in the group ``labels`` of an image."""
+    store = tmp_path / "image.zarr"
+    write_image(store, image.data, image)
+    labels = np.random.default_rng(1).integers(0, 4, image.shape).astype(np.uint8)
+    (store / "labels").mkdir()
+    write_labels(tmp_path / "membrane.zarr", labels, image)
+    (tmp_path / "membrane.zarr").rename(store / "labels" / "membrane")
+    path = str(store / "labels" / "membrane")
+    ((data, keywords, kind),) = get_reader(path)(path)
+    assert (keywords["name"], kind) == ("membrane", "labels")
+    np.testing.assert_array_equal(data, labels)
+    assert get_reader(str(store)) is not None
+    assert get_reader(str(store / "labels" / "nothing")) is None

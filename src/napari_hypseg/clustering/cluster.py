@@ -32,6 +32,7 @@ from napari_hypseg.latents.store import Latents
 from napari_hypseg.volumes.volume import Box, Volume
 
 __all__ = [
+    "OUTSIDE",
     "Kind",
     "Level",
     "TreeClustering",
@@ -48,6 +49,10 @@ _REGIONS = 500
 _MOST_LEAVES = 240
 # Leaves of the tree of the disk: the largest granularity that a person may ask for, doubled.
 _LEAVES = 60
+# The leaf of what lies outside.
+OUTSIDE = 255
+# So far, in standard deviations, what lies outside is from all else: no region holds both.
+_FAR = 1e4
 
 
 @dataclass(frozen=True)
@@ -58,8 +63,8 @@ class Level:
     ----------
     leaves : array of uint8, shape (z, y, x)
         Leaf of each voxel.
-    lookup : array of uint8, shape (n,)
-        Label of each leaf.
+    lookup : array of uint8, shape (256,)
+        Label of each leaf, 0 where there is none.
     """
 
     leaves: npt.NDArray[np.uint8]
@@ -92,7 +97,7 @@ class TreeClustering:
         of kinds (leaves are clusters of latent points and what lies beside them, wherever they
         lie).
     leaves : array of uint8, shape (z, y, x)
-        Leaf of each voxel, 0 to n - 1.
+        Leaf of each voxel, 0 to n - 1; 255 outside, where there is only padding.
     tree : MergeTree
         How the leaves join.
     """
@@ -107,12 +112,14 @@ class TreeClustering:
         return self.tree.n_leaves
 
     def labels(self, k: int) -> npt.NDArray[np.uint8]:
-        """Labels 1 to k of the voxels; each level subdivides the one before, shape (z, y, x)."""
+        """Labels 1 to k of the voxels, 0 outside; each level subdivides the one before."""
         return self.level(k)[:]
 
     def level(self, k: int) -> Level:
         """`labels`, looked up where they are read: no byte a voxel for each k."""
-        return Level(self.leaves, self.tree.lookup(k))
+        lookup = np.zeros(OUTSIDE + 1, np.uint8)
+        lookup[: self.tree.n_leaves] = self.tree.lookup(k)
+        return Level(self.leaves, lookup)
 
     def to_dict(self) -> dict[str, Any]:
         """The tree in plain values, for JSON; the leaves are a volume of their own."""
@@ -222,28 +229,55 @@ def _channels(
 
 def _volume_job(latents: Latents, intensity: Intensity | None) -> Job[TreeClustering]:
     curvature, d, channels = _curvature(latents), latents.dim, _channels(latents, intensity)
+    outside = None if intensity is None else intensity.outside
 
     def read(box: Box) -> Points:
         points: Points = channels(box).astype(np.float64)
-        if curvature is None:
-            return points
-        # Tangent vectors of length 1 lead to a distance of 2 in the ball, and of 2 sqrt(c) on
-        # the hyperboloid.
-        return np.concatenate(
-            [to_hyperboloid(points[..., :d], curvature), points[..., d:] * 2 * curvature**0.5], -1
-        )
+        if curvature is not None:
+            # Tangent vectors of length 1 lead to a distance of 2 in the ball, and of 2 sqrt(c) on
+            # the hyperboloid.
+            points = np.concatenate(
+                [to_hyperboloid(points[..., :d], curvature), points[..., d:] * 2 * curvature**0.5],
+                -1,
+            )
+        if outside is not None:
+            away = outside[box][..., None]
+            points = np.concatenate([np.where(away, 0, points), away * _FAR], -1)
+        return points
 
     count, curved = min(_REGIONS, math.prod(latents.shape)), d if curvature else 0
     labels, regions = yield from regions_job(latents.shape, read, leaves=count, curved=curved)
     contacts = yield from contacts_job(labels.slabs(), latents.shape[0], count)
+    names = np.arange(count)
+    if outside is not None:
+        inside = regions.points[:, -1] < _FAR / 2
+        names = np.where(inside, np.cumsum(inside) - 1, OUTSIDE)
+        regions, contacts = _without(regions, contacts, inside)
     tree = yield from _tree_job(regions, curvature, d, contacts)
     leaf, tree = tree.pruned(_MOST_LEAVES)
+    table = np.where(names == OUTSIDE, np.uint8(OUTSIDE), leaf[np.minimum(names, len(leaf) - 1)])
     leaves, done = np.empty(latents.shape, np.uint8), 0
     for slab in labels.slabs():
         yield Progress("labelling voxels", done, len(leaves))
-        leaves[done : done + len(slab)] = leaf[slab]
+        leaves[done : done + len(slab)] = table[slab]
         done += len(slab)
     return TreeClustering("things", leaves, tree)
+
+
+def _without(
+    regions: Regions, contacts: Counts, inside: npt.NDArray[np.bool_]
+) -> tuple[Regions, Counts]:
+    """The regions that lie inside: where they touched others, the volume ends."""
+    kept = contacts[np.ix_(inside, inside)]
+    kept[np.diag_indices(len(kept))] += contacts[np.ix_(inside, ~inside)].sum(1)
+    none = np.empty((0, 2), np.int32)  # Of these only the contacts are looked at.
+    return (
+        Regions(
+            np.ascontiguousarray(regions.points[inside, :-1]), regions.weights[inside], none,
+            regions.heights[inside],
+        ),
+        kept,
+    )  # fmt: skip
 
 
 def _kinds_job(latents: Latents, intensity: Intensity, seed: int) -> Job[TreeClustering]:
@@ -252,6 +286,7 @@ def _kinds_job(latents: Latents, intensity: Intensity, seed: int) -> Job[TreeClu
     labels, regions = yield from kinds_job(
         _rows(latents), latents.shape, _channels(latents, intensity),
         leaves=_LEAVES, dim=d, curvature=curvature, seed=seed,
+        outside=intensity.outside,
     )  # fmt: skip
     return TreeClustering("kinds", labels, (yield from _tree_job(regions, curvature, d)))
 

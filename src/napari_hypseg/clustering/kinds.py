@@ -39,6 +39,7 @@ def kinds_job(
     dim: int,
     curvature: float | None,
     seed: int,
+    outside: npt.NDArray[np.bool_] | None = None,
 ) -> Job[tuple[Bytes, Regions]]:
     """Cluster the voxels of a volume by their points and what lies beside them alone.
 
@@ -63,16 +64,27 @@ def kinds_job(
     curvature : float or None
         The ball has curvature ``-curvature``; None for R^d.
     seed : int
+    outside : array of bool, shape (z, y, x), optional
+        Voxels that are left out.
 
     Returns
     -------
     labels : array of uint8, shape (z, y, x)
-        Cluster of each voxel, from 0.
+        Cluster of each voxel, from 0; 255 outside.
     regions : Regions
         Of the unit hyperboloid (or R^d); each may merge with every other.
     """
     root = math.sqrt(curvature or 0.0)
-    sample = yield from sample_job(boxes, math.prod(shape), read, seed=seed)
+
+    def inside(box: Box) -> Channels:
+        channels = read(box)
+        if outside is None:
+            return channels.reshape(-1, channels.shape[-1])
+        kept: Channels = channels[~outside[box]]
+        return kept
+
+    total = math.prod(shape) if outside is None else int((~outside).sum())
+    sample = yield from sample_job(boxes, total, inside, seed=seed)
     vectors = _tangents(sample, dim, root)
     count = count_distinct(torch.from_numpy(vectors), leaves)
     fit = yield from hyperbolic_kmeans_job(
@@ -80,20 +92,23 @@ def kinds_job(
     )
     # All of a coordinate in a row: so that a point is compared with many at once.
     centroids = np.ascontiguousarray(fit.centroids.T)
-    labels, sums = np.empty(shape, np.uint8), np.zeros((count, sample.shape[1] + 2))
+    labels, sums = np.full(shape, 255, np.uint8), np.zeros((count, sample.shape[1] + 2))
     match_numba_threads()
     for done, box in enumerate(boxes):
         yield Progress("labelling voxels", done, len(boxes))
-        channels = read(box)
-        flat = channels.reshape(-1, channels.shape[-1])
-        found, parts = _assign(flat, dim, root, centroids)
-        labels[box] = found.reshape(channels.shape[:-1])
+        found, parts = _assign(inside(box), dim, root, centroids)
+        if outside is None:
+            labels[box] = found.reshape(labels[box].shape)
+        else:
+            labels[box][~outside[box]] = found
         sums += parts.sum(0)
     yield Progress("labelling voxels", len(boxes), len(boxes))
 
     used = np.flatnonzero(sums[:, -1])
     if len(used) < count:  # one whose sample lay nearer to another's mean in the end
-        labels = (np.cumsum(sums[:, -1] > 0) - 1).astype(np.uint8)[labels]
+        names = np.full(256, 255, np.uint8)
+        names[used] = np.arange(len(used))
+        labels = names[labels]
     weights = sums[used, -1].copy()
     means = sums[used, :-2] / weights[:, None]
     if curvature:

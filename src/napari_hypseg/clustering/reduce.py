@@ -73,7 +73,7 @@ def sample_job(
     total : int
         Voxels in all of them.
     read : callable
-        Points of a box, shape (z, y, x, m).
+        Points of a box, shape (..., m).
     seed : int
     """
     rng = np.random.default_rng(seed)

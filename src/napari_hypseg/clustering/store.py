@@ -12,7 +12,7 @@ import numpy.typing as npt
 import zarr
 import zarr.codecs
 
-from napari_hypseg.clustering.cluster import TreeClustering
+from napari_hypseg.clustering.cluster import OUTSIDE, TreeClustering
 from napari_hypseg.clustering.tree import MergeTree
 from napari_hypseg.jobs import Job, Progress
 from napari_hypseg.latents.store import Latents
@@ -114,6 +114,8 @@ def _fits(leaves: npt.NDArray[np.uint8], tree: MergeTree) -> bool:
         counts += np.bincount(leaves[box].ravel(), minlength=256)
     expected = np.zeros(256, np.int64)
     expected[: tree.n_leaves] = tree.counts[: tree.n_leaves]
+    # What lies outside is in no leaf.
+    expected[OUTSIDE] = counts[OUTSIDE]
     return np.array_equal(counts, expected)
 
 

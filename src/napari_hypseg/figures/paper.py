@@ -49,7 +49,7 @@ def disk_svg(clustering: TreeClustering, k: int, cloud: Cloud) -> str:
     """
     curvature = cloud.curvature
     scale = 1.0 if curvature is None else math.sqrt(curvature)
-    labels = clustering.tree.lookup(k)[clustering.leaves.reshape(-1)[cloud.voxels]]
+    labels = clustering.level(k).lookup[clustering.leaves.reshape(-1)[cloud.voxels]]
     points = (scale * cloud.points[:, :2]).astype(np.float32)
     reach = 1.0
     if curvature is None:

@@ -161,6 +161,8 @@ def _prepare_job(
     normalization = yield from fit_normalization_job(volume)
     noise = yield from fit_noise_job(volume, normalization)
     fingerprint = yield from volume.fingerprint_job()
+    if mismatch := model.mismatch(volume, normalization):
+        warnings.warn(mismatch, stacklevel=2)
     config = model.config
     precision = torch.bfloat16 if has_fast_bfloat16(target) else torch.float32
     attributes = {
@@ -351,4 +353,4 @@ def read_padded(
         spans.append(slice(start, stop))
         missing.append((start - (low - halo), (high + halo + 1) - stop))
     z, y, x = spans
-    return np.pad(normalization.apply(volume.read((z, y, x))), missing, mode="symmetric")
+    return np.pad(normalization.read(volume, (z, y, x)), missing, mode="symmetric")

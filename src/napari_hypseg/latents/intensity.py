@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_hypseg.jobs import Job
+from napari_hypseg.jobs import Job, Progress
 from napari_hypseg.latents.spread import spread_job
 from napari_hypseg.latents.store import Latents
 from napari_hypseg.volumes.normalize import Normalization
@@ -46,6 +46,8 @@ class Intensity:
     texture : float
         What the intensities' texture (see `texture`) is multiplied by; 0 in a clear volume and in
         one that is mostly noise.
+    outside : array of bool, shape (z, y, x), or None
+        Which of them lie outside (see `Normalization.look`); None where all lie inside.
     """
 
     volume: Volume
@@ -55,6 +57,7 @@ class Intensity:
     unit: float
     ratio: float
     texture: float
+    outside: npt.NDArray[np.bool_] | None = None
 
     def read(self, box: Box) -> npt.NDArray[np.float32]:
         """Intensities of a box of points, shape (z, y, x)."""
@@ -63,7 +66,7 @@ class Intensity:
             slice(first + s.start * n, first + (s.stop - 1) * n + 1)
             for first, s in zip(self.corner, box, strict=True)
         )
-        values = self.normalization.apply(self.volume.read((z, y, x))[::n, ::n, ::n])
+        values = self.normalization.read(self.volume, (z, y, x))[::n, ::n, ::n]
         return values * np.float32(self.ratio * self.unit)
 
 
@@ -98,12 +101,34 @@ def intensity_job(volume: Volume, latents: Latents) -> Job[Intensity]:
     if made.get("volume") != (yield from volume.fingerprint_job()):
         raise ValueError(f"{volume.name}: is not the volume of these latent points")
     normalization = Normalization.from_dict(made["normalization"])
+    outside = yield from _outside_job(volume, normalization, latents)
     noise = min(1.0, made["noise"])
     # Of the variance of 1 the noise takes its share.
     signal = math.sqrt(1 - noise**2)
     ratio = signal / noise if signal < _MOST * noise else _MOST
-    unit = (yield from spread_job(latents)) * max(1.0, ratio / _CLEAR)
+    unit = (yield from spread_job(latents, outside)) * max(1.0, ratio / _CLEAR)
     rises, falls = (ratio - _FROM) / (_FULL - _FROM), (_UNTIL - ratio) / (_UNTIL - _CLEAR)
     texture = _TEXTURE * max(0.0, min(1.0, rises, falls))
     z, y, x = (start for start, _ in made["box"])
-    return Intensity(volume, normalization, (z, y, x), int(made["stride"]), unit, ratio, texture)
+    return Intensity(
+        volume, normalization, (z, y, x), int(made["stride"]), unit, ratio, texture, outside
+    )
+
+
+def _outside_job(
+    volume: Volume, normalization: Normalization, latents: Latents
+) -> Job[npt.NDArray[np.bool_] | None]:
+    """Whether each voxel that has a latent point lies outside; None where all do, or none."""
+    if normalization.padding is None and volume.data.dtype.kind != "f":
+        return None
+    made: dict[str, Any] = dict(latents.array.attrs)
+    n = int(made["stride"])
+    outside = np.empty(latents.shape, np.bool_)
+    (first, _), *across = made["box"]
+    y, x = (slice(start, stop) for start, stop in across)
+    for plane in range(len(outside)):
+        yield Progress("finding the padding", plane, len(outside))
+        z = first + plane * n
+        _, found = normalization.look(volume, (slice(z, z + 1), y, x))
+        outside[plane] = found[0, ::n, ::n]
+    return outside if outside.any() and not outside.all() else None

@@ -16,8 +16,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from napari_hypseg.model.config import ModelConfig
+from napari_hypseg.model.mismatch import describe_mismatch
 from napari_hypseg.model.vae import VAE
 from napari_hypseg.volumes.atomic import replacing, temporary
+from napari_hypseg.volumes.normalize import Normalization
+from napari_hypseg.volumes.volume import Volume
 
 __all__ = [
     "Model",
@@ -49,7 +52,8 @@ class Model:
         Name of the preset that it was trained with.
     training : mapping
         Summary of the training: settings, seed, steps, volumes with the normalising fitted to
-        them, device, seconds, and the loss over the steps. JSON values only.
+        them, their voxel size and polarity, device, seconds, and the loss over the steps. JSON
+        values only.
     """
 
     network: VAE
@@ -65,6 +69,24 @@ class Model:
         """Hash of the architecture and the weights, 16 hex digits."""
         config = json.dumps(self.config.to_dict(), sort_keys=True)
         return _hash(config, self.network.state_dict())
+
+    def mismatch(self, volume: Volume, normalization: Normalization | None = None) -> str:
+        """What in a volume differs from those that the model learned from: size or contrast.
+
+        Parameters
+        ----------
+        volume : Volume
+            What the model is to be used on.
+        normalization : Normalization, optional
+            Of the volume; fitted without.
+
+        Returns
+        -------
+        str
+            A sentence for a person, with the resampling that would make it right; empty where
+            nothing differs, or the model does not know.
+        """
+        return describe_mismatch(self.training.get("volumes", []), volume, normalization)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model to a file; see `save_model`."""

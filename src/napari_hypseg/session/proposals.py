@@ -213,8 +213,10 @@ class Proposals:
                 below += self.tree.merges[node - n].tolist()
         return tuple(sorted(found))
 
-    def node_at(self, leaf: int, k: int) -> int:
-        """The proposal that a leaf is part of at a granularity."""
+    def node_at(self, leaf: int, k: int) -> int | None:
+        """The proposal that a leaf is part of at a granularity; None of what lies outside."""
+        if leaf >= self.tree.n_leaves:
+            return None
         return self.nodes(k)[int(self.tree.lookup(k)[leaf]) - 1]
 
     def mask(self, nodes: Iterable[int]) -> tuple[npt.NDArray[np.bool_], Box]:

@@ -12,7 +12,13 @@ from torch import Tensor
 
 from napari_hypseg.model.config import TrainingConfig
 
-__all__ = ["Patches", "Triplets", "VoxelPool", "largest_anchor"]
+__all__ = ["Patches", "Piece", "Triplets", "VoxelPool", "largest_anchor"]
+
+#: Normalised intensities of a volume or a part of it, and which voxels lie outside (padding).
+Piece = tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]
+
+# So many places are drawn for each that is taken, where some voxels lie outside.
+_TRIES = 16
 
 
 class Patches(NamedTuple):
@@ -61,6 +67,24 @@ def largest_anchor(shape: tuple[int, ...], config: TrainingConfig) -> int:
     return most
 
 
+def _trimmed(piece: Piece, config: TrainingConfig) -> Piece:
+    """A piece without the whole layers at its faces that lie outside, if enough is left."""
+    _, outside = piece
+    if not outside.any() or outside.all():
+        return piece
+    box = []
+    for axis in range(3):
+        others = tuple(a for a in range(3) if a != axis)
+        used = np.flatnonzero(~outside.all(axis=others))
+        box.append(slice(used[0], used[-1] + 1))
+    voxels, mask = piece[0][tuple(box)], piece[1][tuple(box)]
+    try:
+        largest_anchor(voxels.shape, config)
+    except ValueError:
+        return piece
+    return voxels, mask
+
+
 def _randint(low: Tensor, high: Tensor, generator: torch.Generator) -> Tensor:
     """Uniform integers in [low, high], elementwise (float64: exact to 2^53)."""
     u = torch.rand(low.shape, generator=generator, device=low.device, dtype=torch.float64)
@@ -75,8 +99,9 @@ class VoxelPool:
 
     Parameters
     ----------
-    arrays : sequence of arrays, shape (z, y, x)
-        Normalised intensities, one array a volume. Volumes are drawn in proportion to their size.
+    pieces : sequence of (array of float32, array of bool), shape (z, y, x) each
+        Normalised intensities and which voxels lie outside, one pair a volume. Volumes are drawn
+        in proportion to their size, but for whole layers at their faces that lie outside.
     config : TrainingConfig
         Sizes of anchors and children.
     device : torch.device
@@ -90,13 +115,17 @@ class VoxelPool:
 
     def __init__(
         self,
-        arrays: Sequence[npt.NDArray[np.float32]],
+        pieces: Sequence[Piece],
         config: TrainingConfig,
         device: torch.device,
     ) -> None:
         self.config = config
         self.device = device
+        arrays, masks = zip(*(_trimmed(piece, config) for piece in pieces), strict=True)
         self.voxels = torch.from_numpy(np.concatenate([a.ravel() for a in arrays])).to(device)
+        self._outside: Tensor | None = None
+        if any(mask.any() for mask in masks):
+            self._outside = torch.from_numpy(np.concatenate([m.ravel() for m in masks])).to(device)
         shapes = np.array([a.shape for a in arrays], dtype=np.int64)
         most = np.array([largest_anchor(a.shape, config) for a in arrays], dtype=np.int64)
 
@@ -126,7 +155,28 @@ class VoxelPool:
         Triplets
             Every patch lies wholly inside its volume; the negative is of the positive's size and,
             uniformly among all places that share no voxel with the anchor, in the same volume.
+            Where some voxels lie outside, such triplets of which all patches have their middle
+            voxel inside; one in thousands may not, where most voxels lie outside.
         """
+        if self._outside is None:
+            return self._draw(count, generator)
+        drawn = self._draw(_TRIES * count, generator)
+        # Chosen among as many without a look at how many are good: nothing waits for the device.
+        good = torch.stack([self._inside(patches) for patches in drawn]).sum(0)
+        order = torch.arange(_TRIES, device=self.device)[:, None]
+        best = (good.view(_TRIES, count) * _TRIES - order).argmax(0)
+        chosen = best * count + torch.arange(count, device=self.device)
+        return Triplets(*(Patches(*(part[chosen] for part in patches)) for patches in drawn))
+
+    def _inside(self, patches: Patches) -> Tensor:
+        """Whether the middle voxels of patches lie inside."""
+        middle = patches.corner + patches.size[:, None] // 2
+        places = self._starts[patches.volume] + (middle * self._strides[patches.volume]).sum(1)
+        assert self._outside is not None  # noqa: S101
+        return ~self._outside[places]
+
+    def _draw(self, count: int, generator: torch.Generator) -> Triplets:
+        """Random triplets, wherever they lie."""
         config, shape = self.config, (count,)
         zero = torch.zeros(shape, dtype=torch.int64, device=self.device)
         voxel = _randint(zero, zero + self._total - 1, generator)

@@ -9,16 +9,17 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from napari_hypseg.jobs import Job, Progress, finish
 from napari_hypseg.model.config import ModelConfig, Preset, TrainingConfig, get_preset
 from napari_hypseg.model.files import Model, ModelError
+from napari_hypseg.model.mismatch import traits
 from napari_hypseg.training.devices import select_device
-from napari_hypseg.training.patches import VoxelPool, largest_anchor
+from napari_hypseg.training.patches import Piece, VoxelPool, largest_anchor
 from napari_hypseg.training.state import TrainingState
 from napari_hypseg.volumes.normalize import Normalization, fit_normalization_job
 from napari_hypseg.volumes.volume import Volume, VolumeError, slabs
@@ -131,11 +132,13 @@ def train_job(
             raise VolumeError(f"{volume.name}: {error}") from None
     target = select_device(device)
 
-    pieces, fits = [], []
+    pieces: list[Piece] = []
+    fits: list[dict[str, Any]] = []
     for volume in volumes:
         fit = yield from fit_normalization_job(volume)
         described = {"name": volume.name, "fingerprint": (yield from volume.fingerprint_job())}
-        fits.append({**described, "shape": list(volume.shape), **fit.to_dict()})
+        learned = {"shape": list(volume.shape), **traits(volume, fit), **fit.to_dict()}
+        fits.append({**described, **learned})
         pieces += yield from _load_job(volume, fit, _MOST_VOXELS // len(volumes), seed)
     pool = VoxelPool(pieces, config, target)
     del pieces
@@ -225,23 +228,22 @@ def _settle(
     return name, model, config
 
 
-def _load_job(
-    volume: Volume, fit: Normalization, most: int, seed: int
-) -> Job[list[npt.NDArray[np.float32]]]:
-    """Normalised voxels to train on: all of them, or random bricks of a volume beyond ``most``."""
+def _load_job(volume: Volume, fit: Normalization, most: int, seed: int) -> Job[list[Piece]]:
+    """What to train on: all of a volume, or random bricks of one beyond ``most`` voxels."""
     if math.prod(volume.shape) <= most:
-        voxels = np.empty(volume.shape, np.float32)
+        voxels, outside = np.empty(volume.shape, np.float32), np.empty(volume.shape, np.bool_)
         for box in slabs(volume.shape, _AT_ONCE):
             yield Progress("reading the volume", box[0].start, volume.shape[0])
-            voxels[box] = fit.apply(volume.read(box))
-        return [voxels]
+            voxels[box], outside[box] = fit.look(volume, box)
+        return [(voxels, outside)]
     sides = [min(_BRICK, n) for n in volume.shape]
     starts = (range(0, n - side + 1, side) for n, side in zip(volume.shape, sides, strict=True))
     corners = list(itertools.product(*starts))
     order = np.random.default_rng(seed).permutation(len(corners))
-    pieces: list[npt.NDArray[np.float32]] = []
+    pieces: list[Piece] = []
     for index in (chosen := sorted(order[: max(1, most // math.prod(sides))])):
         yield Progress("reading the volume", len(pieces), len(chosen))
         z, y, x = (slice(c, c + side) for c, side in zip(corners[index], sides, strict=True))
-        pieces.append(fit.apply(volume.read((z, y, x))))
-    return pieces
+        pieces.append(fit.look(volume, (z, y, x)))
+    # Of padding alone nothing can be learned.
+    return [piece for piece in pieces if not piece[1].all()] or pieces

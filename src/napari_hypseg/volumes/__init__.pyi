@@ -5,6 +5,7 @@ from .normalize import Normalization as Normalization
 from .normalize import fit_normalization as fit_normalization
 from .normalize import fit_normalization_job as fit_normalization_job
 from .read import READABLE_SUFFIXES as READABLE_SUFFIXES
+from .read import choices as choices
 from .read import read_volume as read_volume
 from .volume import Box as Box
 from .volume import Source as Source

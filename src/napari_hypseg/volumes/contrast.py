@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from napari_hypseg.jobs import Job, Progress
 
+from .gradient import flattened
 from .normalize import Normalization, fit_normalization_job
 from .volume import Volume
 
@@ -55,13 +56,13 @@ def contrast_job(volume: Volume) -> Job[Contrast]:
     fit = yield from fit_normalization_job(volume)
     depth, height, width = volume.shape
     first = max(0, (depth - _SLICES) // 2)
-    some = volume.read((slice(first, first + _SLICES), slice(0, height), slice(0, width)))
-    seen = fit.apply(some)
-    finite = some[np.isfinite(some)]
+    middle = slice(first, min(first + _SLICES, depth)), slice(0, height), slice(0, width)
+    seen, outside = fit.look(volume, middle)
+    inside = flattened(volume.read(middle), middle, volume.shape, fit.gradient)[~outside]
     # A little beyond what is kept, so that the bounds can be seen; far outliers are left out.
     margin = 0.25 * (fit.high - fit.low)
-    counts, edges = np.histogram(finite, _BARS, (fit.low - margin, fit.high + margin))
-    noise = min(1.0, noise_level(seen) ** 2 / max(float(seen.var()), 1e-12))
+    counts, edges = np.histogram(inside, _BARS, (fit.low - margin, fit.high + margin))
+    noise = min(1.0, noise_level(seen) ** 2 / max(float(seen[~outside].var()), 1e-12))
     return Contrast(fit, counts.astype(np.int64), edges.astype(np.float64), noise)
 
 

@@ -20,10 +20,12 @@ __all__ = ["SUFFIXES", "read", "write"]
 
 SUFFIXES = tuple(
     plain + packed
-    for plain in (".mrc", ".rec", ".map", ".st", ".ali")
+    for plain in (".mrc", ".mrcs", ".rec", ".map", ".st", ".ali", ".preali")
     for packed in ("", ".gz", ".bz2")
 )
 _HEADER_BYTES = 1024
+# What IMOD calls the images of a tilt series, before and after their alignment.
+_TILTED = (".st", ".ali", ".preali")
 _MODES = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2"}
 _REFUSED = {
     3: "complex numbers (mode 3)",
@@ -85,7 +87,15 @@ def read(path: Path) -> Contents:
     volumes = shape[0] // max(1, int(header["mz"]))
     if int(header["ispg"]) > 400 and volumes > 1:
         raise VolumeError(f"is a stack of {volumes} volumes, save the one you want on its own")
-    if int(header["ispg"]) == 0 and int(header["mz"]) == 1 and shape[0] > 1:
+    stack = int(header["ispg"]) == 0 and shape[0] > 1
+    ending = path.with_suffix("").suffix if packed else path.suffix
+    tilted = bytes(header["exttyp"]) == b"SERI" and int(header["nsymbt"]) > 0
+    if stack and (tilted or ending.lower() in _TILTED):
+        remarks.append(
+            "seems to be a tilt series, images rather than a volume: what is wanted here is the "
+            "tomogram that was reconstructed from it"
+        )
+    elif stack and int(header["mz"]) == 1:
         remarks.append("is marked as a stack of images and read as a volume")
     angles = [float(header["cellb"][name]) for name in ("alpha", "beta", "gamma")]
     # Many programs leave the angles at 0; only a cell that says it is skewed is worth a word.
@@ -99,6 +109,9 @@ def read(path: Path) -> Contents:
         _size(float(header["cella"][name]), int(header[f"m{name}"]) or shape[axis])
         for name, axis in zip("zyx", order, strict=True)
     ]
+    if int(header["mz"]) == 1 and shape[order[0]] > 1:
+        # A stack of images: nothing is said about their distance.
+        sizes[0] = None
     return Contents(
         data=data,
         voxel_size=(sizes[0], sizes[1], sizes[2]),

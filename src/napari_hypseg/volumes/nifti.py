@@ -56,11 +56,11 @@ def read(path: Path) -> Contents:
         )
     if packed and wanted > free_memory():
         raise VolumeError(f"unpacks to {in_words(wanted)}, {in_words(free_memory())} are free")
-    remarks = []
+    doubts: tuple[str, ...] = ()
     unit = angstroms(header.get_xyzt_units()[0])
     if unit is None:
         unit = angstroms("mm") or 1.0
-        remarks.append("gives no unit of length, its sizes are read as millimetres")
+        doubts = ("gives no unit of length, its sizes are read as millimetres",)
     proxy = image.dataobj
     scaled = proxy.slope != 1 or proxy.inter != 0
     data: ArrayLike3D
@@ -75,4 +75,4 @@ def read(path: Path) -> Contents:
     origin: Triple = (0.0, 0.0, 0.0)
     if np.allclose(affine[:3, :3], np.diag(header.get_zooms()[:3]), rtol=1e-4, atol=1e-6):
         origin = (affine[2, 3] * unit, affine[1, 3] * unit, affine[0, 3] * unit)
-    return Contents(data, (z, y, x), origin, remarks=tuple(remarks))
+    return Contents(data, (z, y, x), origin, doubts=doubts)

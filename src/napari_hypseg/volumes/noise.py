@@ -8,7 +8,7 @@ import numpy as np
 
 from napari_hypseg.jobs import Job, Progress, finish
 
-from .normalize import BLANK, Normalization
+from .normalize import Normalization
 from .volume import Volume, slabs
 
 __all__ = ["fit_noise", "fit_noise_job"]
@@ -26,7 +26,7 @@ def fit_noise(volume: Volume, normalization: Normalization) -> float:
     Second differences along an axis, x[i-1] - 2 x[i] + x[i+1], leave out what changes slowly and
     have 6 times the variance of white noise; their median hardly feels edges. Of the three axes
     the middle one counts: in tomograms noise is correlated more along one axis than another.
-    A value that more than a quarter of the voxels share, as in a mask, is left out.
+    What lies outside is left out.
 
     Parameters
     ----------
@@ -59,16 +59,11 @@ def fit_noise_job(volume: Volume, normalization: Normalization) -> Job[float]:
     chosen = boxes[:: math.ceil(len(boxes) / _SLABS)]
     medians: list[list[float]] = [[], [], []]
     for done, box in enumerate(chosen):
-        voxels = volume.read(box)
-        values = normalization.apply(voxels)
-        found_values, counts = np.unique(voxels, return_counts=True)
-        inside = np.ones(voxels.shape, bool)
-        if counts.max() > BLANK * voxels.size:
-            inside = voxels != found_values[counts.argmax()]
+        values, outside = normalization.look(volume, box)
         for axis, found in enumerate(medians):
             yield Progress("measuring the noise", done, len(chosen))
             steps = np.abs(np.diff(values, 2, axis))
-            steps = steps[np.moveaxis(np.moveaxis(inside, axis, 0)[1:-1], 0, axis)]
+            steps = steps[~np.moveaxis(np.moveaxis(outside, axis, 0)[1:-1], 0, axis)]
             if steps.size:
                 found.append(float(np.median(steps)))
     axes = [float(np.median(found)) / (_MEDIAN * math.sqrt(6)) for found in medians if found]

@@ -9,11 +9,20 @@ from typing import Any
 
 import numpy as np
 
-from .contents import Contents, LazyView, Sizes, depth_axes, usable_size
+from .contents import (
+    Contents,
+    LazyView,
+    Sizes,
+    depth_axes,
+    in_short,
+    parts,
+    unnamed_axes,
+    usable_size,
+)
 from .units import angstroms, in_angstrom
 from .volume import Box, Triple, Volume, VolumeError
 
-__all__ = ["SUFFIXES", "read", "write"]
+__all__ = ["SUFFIXES", "choices", "read", "write"]
 
 SUFFIXES = (".zarr", ".zip")
 _VERSIONS = ("0.4", "0.5")
@@ -22,8 +31,8 @@ _CHUNK = 64
 _COARSEST = 256
 
 
-def read(where: str, level: int = 0) -> Contents:
-    """One resolution level of an OME-Zarr image, read in chunks when they are asked for.
+def read(where: str, level: int = 0, chosen: str | None = None) -> Contents:
+    """One resolution level of an OME-Zarr image, or a bare array, read in chunks when asked for.
 
     Parameters
     ----------
@@ -31,6 +40,8 @@ def read(where: str, level: int = 0) -> Contents:
         Folder, ``.zip`` file or URL of the image.
     level : int
         Which level, 0 being the finest.
+    chosen : str, optional
+        One of the `choices`.
 
     Raises
     ------
@@ -51,10 +62,10 @@ def read(where: str, level: int = 0) -> Contents:
     except FileNotFoundError:
         node = None
     if hasattr(node, "shape"):
-        raise VolumeError("is a bare Zarr array, give the OME-Zarr image that it belongs to")
+        return _bare(node, level, chosen)
     attributes = {} if node is None else _attributes(node)
     if node is None or "multiscales" not in attributes:
-        node = _only_image(where, attributes)
+        node, chosen = _image_in(where, attributes, chosen)
         attributes = _attributes(node)
 
     image = attributes["multiscales"]
@@ -79,9 +90,50 @@ def read(where: str, level: int = 0) -> Contents:
         )
     # All names but those of t, c, z, y and x are free; they matter only where longer than 1.
     names = "".join(str(axis["name"]).lower()[:1] for axis in axes)
-    order = depth_axes(names, arrays[level].shape)
-    sizes, origin, remarks = _place(image, level, order)
-    return Contents(LazyView(arrays[level], order), sizes, origin, remarks=remarks)
+    order, at = depth_axes(names, arrays[level].shape, chosen=chosen)
+    sizes, origin, doubts = _place(image, level, order)
+    return Contents(LazyView(arrays[level], order, at), sizes, origin, doubts=doubts)
+
+
+def choices(where: str) -> list[str]:
+    """Names of the volumes in a folder, ``.zip`` file or URL: of its images, channels and times.
+
+    None of a single volume.
+    """
+    from .zarr_store import open_zarr
+
+    if Path(where).is_dir() and len(inside := _images(where)) > 1:
+        return list(inside)
+    node: Any = open_zarr(where)
+    if hasattr(node, "shape"):
+        known = list(unnamed_axes("", node.shape))
+        return known if len(known) > 1 else []
+    attributes = _attributes(node)
+    if "multiscales" not in attributes:
+        return []
+    image = attributes["multiscales"][0]
+    names = "".join(str(axis["name"]).lower()[:1] for axis in image["axes"])
+    return parts(names, _array(node, image["datasets"][0]["path"]).shape)
+
+
+def _bare(array: Any, level: int, chosen: str | None) -> Contents:
+    """An array without metadata."""
+    known = unnamed_axes("", array.shape)
+    if level:
+        raise VolumeError(f"is a bare Zarr array, there is no level {level}")
+    if not known:
+        raise VolumeError(f"is a Zarr array of shape {array.shape}, a volume has 3 axes")
+    if chosen is None and len(known) > 1:
+        raise VolumeError(
+            f"is a Zarr array of {len(known)} volumes, choose one with dataset= or --dataset: "
+            f"{in_short(list(known))}"
+        )
+    if chosen is None:
+        chosen = next(iter(known))
+    if chosen not in known:
+        raise VolumeError(f"has no part {chosen!r}; it has {in_short(list(known))}")
+    axes, at = known[chosen]
+    return Contents(LazyView(array, axes, at))
 
 
 def _attributes(node: Any) -> dict[str, Any]:
@@ -100,13 +152,25 @@ def _array(node: Any, path: str) -> Any:
     return array
 
 
-def _only_image(where: str, attributes: dict[str, Any]) -> Any:
-    """The image inside a folder, if there is just one."""
-    from .zarr_store import open_zarr
-
+def _image_in(where: str, attributes: dict[str, Any], chosen: str | None) -> tuple[Any, str | None]:
+    """The image of a name inside a folder, or the only one, and what is chosen of its parts."""
     if "plate" in attributes:
         wells = [well["path"] for well in attributes["plate"].get("wells", [])]
         raise VolumeError(f"is a plate, give one image of its wells {', '.join(wells)}")
+    inside = _images(where)
+    if chosen in inside:
+        return inside[chosen], None
+    if len(inside) > 1:
+        raise VolumeError(f"holds {len(inside)} images, choose one: {', '.join(inside)}")
+    if not inside:
+        raise VolumeError("is no OME-Zarr image: it has no multiscales metadata")
+    return next(iter(inside.values())), chosen
+
+
+def _images(where: str) -> dict[str, Any]:
+    """The images inside a folder, by name."""
+    from .zarr_store import open_zarr
+
     inside = {}
     for child in sorted(Path(where).iterdir()) if Path(where).is_dir() else []:
         if not any((child / name).is_file() for name in ("zarr.json", ".zattrs")):
@@ -117,17 +181,13 @@ def _only_image(where: str, attributes: dict[str, Any]) -> Any:
             continue
         if "multiscales" in _attributes(node):
             inside[child.name] = node
-    if len(inside) > 1:
-        raise VolumeError(f"holds {len(inside)} images, choose one: {', '.join(inside)}")
-    if not inside:
-        raise VolumeError("is no OME-Zarr image: it has no multiscales metadata")
-    return next(iter(inside.values()))
+    return inside
 
 
 def _place(
     image: dict[str, Any], level: int, order: tuple[int, int, int]
 ) -> tuple[Sizes, Triple, tuple[str, ...]]:
-    """Voxel size and origin in angstrom, (z, y, x), and what is missing for them."""
+    """Voxel size and origin in angstrom, (z, y, x), and what is doubtful about the size."""
     scale = np.ones(len(image["axes"]))
     translation = np.zeros(len(image["axes"]))
     # First those of the level, then those of the whole image.
@@ -143,16 +203,16 @@ def _place(
             translation = translation + step["translation"]
         elif step["type"] != "identity":
             raise VolumeError(f"has a coordinate transformation of type {step['type']!r}")
-    remarks: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
     sizes, origin = [], []
     for axis in order:
         unit = angstroms(str(image["axes"][axis].get("unit", "")))
         if unit is None:
             unit = 1.0
-            remarks = ("gives no unit of length for its axes, its sizes are read as angstrom",)
+            doubts = ("gives no unit of length for its axes, its sizes are read as angstrom",)
         sizes.append(usable_size(in_angstrom(scale[axis], unit)))
         origin.append(in_angstrom(translation[axis], unit))
-    return (sizes[0], sizes[1], sizes[2]), (origin[0], origin[1], origin[2]), remarks
+    return (sizes[0], sizes[1], sizes[2]), (origin[0], origin[1], origin[2]), doubts
 
 
 def write(

@@ -49,7 +49,7 @@ class Source:
     path : str
         Absolute path of the file or folder, or a URL.
     dataset : str, optional
-        Name of the dataset in an HDF5 file.
+        Name of one volume of several in the file, as `napari_hypseg.volumes.choices` lists them.
     level : int
         Resolution level of an OME-Zarr image.
     box : tuple of slice, optional
@@ -78,6 +78,9 @@ class Volume:
         What a person calls it: the file's name without its ending.
     source : Source, optional
         Where the voxels can be read again; None for those that no file holds.
+    doubts : tuple of str
+        What makes the voxel size doubtful, so that a person should be asked for it; each completes
+        the sentence "FILE: it ...". Empty where nothing does.
     """
 
     data: ArrayLike3D
@@ -85,6 +88,7 @@ class Volume:
     origin: Triple = (0.0, 0.0, 0.0)
     name: str = "volume"
     source: Source | None = field(default=None, compare=False)
+    doubts: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         if len(self.data.shape) != 3:

@@ -408,7 +408,7 @@ class DiskDock(QWidget):
         else:
             self._on_cleared()
             return
-        session.choose([node])
+        session.choose([] if node is None else [node])
 
     def _on_cleared(self) -> None:
         if self._session is not None:

@@ -7,15 +7,28 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from napari_hypseg.session.places import reread_volume
 from napari_hypseg.session.record import SESSION_FILE, read_record
-from napari_hypseg.volumes import READABLE_SUFFIXES, read_volume, write_image, write_labels
+from napari_hypseg.volumes import (
+    READABLE_SUFFIXES,
+    Volume,
+    read_volume,
+    write_image,
+    write_labels,
+)
 from napari_hypseg.widgets.layers import SESSION_KEY, LayerData, layer_of, volume_of
 
 __all__ = ["get_reader", "save_image", "save_labels"]
 
-# What the names of label files hold; whole numbers alone don't tell, tomograms are such too.
-_LABEL_WORDS = ("label", "leaves", "segmentation", "truth")
+# What the names of label files and of the folders above them hold. Tomograms are named so, too
+# (immunolabelled), and are whole numbers: so the values decide.
+_LABEL_WORDS = ("label", "leaves", "mask", "segmentation", "truth")
+# Labels are few, ...
+_FEW = 64
+# ... or, where they number many things, next to their like: so many voxels equal the next one.
+_ALIKE = 0.75
 
 
 def get_reader(path: str | list[str]) -> Callable[[str], list[LayerData]] | None:
@@ -24,28 +37,51 @@ def get_reader(path: str | list[str]) -> Callable[[str], list[LayerData]] | None
     Parameters
     ----------
     path : str or list of str
-        A file, the folder of an OME-Zarr image, or the folder of a session. Stacks of files and
-        other folders are left to others.
+        A file, the folder of an OME-Zarr image or of labels inside one, or the folder of a session.
+        Stacks of files and other folders are left to others.
 
     Examples
     --------
     >>> get_reader("tomogram.mrc").__name__, get_reader("notes.txt")
     ('_read', None)
     """
-    if not isinstance(path, list) and os.path.isfile(os.path.join(path, SESSION_FILE)):
+    if isinstance(path, list):
+        return None
+    if os.path.isfile(os.path.join(path, SESSION_FILE)):
         return _read_session
-    if isinstance(path, list) or not str(path).lower().rstrip("/\\").endswith(READABLE_SUFFIXES):
-        return None
-    if os.path.isdir(path) and not str(path).lower().rstrip("/\\").endswith(".zarr"):
-        return None
-    return _read
+    if os.path.isdir(path):
+        return _read if _is_zarr(Path(path)) else None
+    return _read if path.lower().rstrip("/\\").endswith(READABLE_SUFFIXES) else None
+
+
+def _is_zarr(folder: Path) -> bool:
+    """Whether a folder is a store, or an image or labels inside one."""
+    stores = [each for each in (folder, *folder.parents) if each.suffix.lower() == ".zarr"]
+    marks = ("zarr.json", ".zgroup", ".zarray")
+    # A store that is damaged is still ours to complain about; what lies in one has its metadata.
+    return bool(stores) and (
+        stores[0] == folder or any((folder / name).is_file() for name in marks)
+    )
 
 
 def _read(path: str) -> list[LayerData]:
     volume = read_volume(path)
-    named_so = any(word in volume.name.lower() for word in _LABEL_WORDS)
-    labels = named_so and volume.data.dtype.kind in "biu"
-    return [layer_of(volume, "labels" if labels else "image")]
+    place = Path(path)
+    named_so = any(w in volume.name.lower() for w in _LABEL_WORDS) or place.parent.name == "labels"
+    return [layer_of(volume, "labels" if named_so and _are_labels(volume) else "image")]
+
+
+def _are_labels(volume: Volume) -> bool:
+    """Whether the voxels are those of labels, as three slices tell."""
+    if volume.data.dtype.kind not in "biu":
+        return False
+    depth, height, width = volume.shape
+    for z in sorted({depth // 4, depth // 2, 3 * depth // 4}):
+        plane = volume.read((slice(z, z + 1), slice(0, height), slice(0, width)))[0]
+        alike = width > 1 and float((plane[:, 1:] == plane[:, :-1]).mean()) >= _ALIKE
+        if plane.min() < 0 or not (alike or len(np.unique(plane)) <= _FEW):
+            return False
+    return True
 
 
 def _read_session(path: str) -> list[LayerData]:

@@ -161,7 +161,8 @@ def words(session: Session, voxel: tuple[int, int, int], point: npt.ArrayLike) -
     label = proposals.lookup(session.k)[proposals.clustering.leaves[voxel]]
     number = int(session.classes.labels[z, y, x])
     kept = f", kept as {session.classes.row(number).name}" if number else ""
-    return f"voxel ({z}, {y}, {x}), proposal {label}{kept}, point ({_numbers(point)})"
+    proposal = f"proposal {label}" if label else "outside, in the padding"
+    return f"voxel ({z}, {y}, {x}), {proposal}{kept}, point ({_numbers(point)})"
 
 
 def _picked(session: Session) -> str:

@@ -112,7 +112,8 @@ class PickLayer:
         if (index >= 0).all() and (index < proposals.latents.shape).all():
             z, y, x = index.tolist()
             leaf = int(proposals.clustering.leaves[z, y, x])
-            session.choose([proposals.node_at(leaf, session.k)])
+            node = proposals.node_at(leaf, session.k)
+            session.choose([] if node is None else [node])
             session.selection.pick_voxel((z, y, x), proposals.latents.read((z, y, x)))
 
     def _index_at(

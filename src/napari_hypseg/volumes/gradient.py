@@ -1,0 +1,79 @@
+"""A linear gradient of the intensities: the background that changes across a volume."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .volume import Box, Triple
+
+__all__ = ["find_gradient", "flattened"]
+
+# Share of the variance that a plane explains, at least: more than all else together.
+_EXPLAINED = 0.5
+# Dark, middle and bright voxels rise alike along a gradient, and evenly: from each layer across it
+# to the next each of these percentiles rises by this share of what the plane does, at least.
+_PERCENTILES = (10, 50, 90)
+_LAYERS = 10
+_RISE = 0.25
+# Fewer voxels tell nothing.
+_FEWEST = 1000
+
+
+def find_gradient(
+    values: npt.NDArray[np.float64], places: npt.NDArray[np.float64]
+) -> Triple | None:
+    """Slope of a gradient along (z, y, x), in intensity a voxel; None if there is none.
+
+    A plane is fitted by least squares. What structure there is can look like one (the edge of a
+    cell explains up to 3/4 of the variance), so two things are asked for: that the plane explains
+    more than all else together (8 standard deviations across a volume explain 84 %, 3.5 half); and
+    that dark, middle and bright voxels all rise with it, everywhere. At an edge they step.
+
+    Parameters
+    ----------
+    values : array, shape (n,)
+        Intensities of some voxels, spread evenly; without outliers.
+    places : array, shape (n, 3)
+        Their indices.
+    """
+    if len(values) < _FEWEST or not values.std():
+        return None
+    middle = places - places.mean(0)
+    slopes, *_ = np.linalg.lstsq(middle, values - values.mean(), rcond=None)
+    trend = middle @ slopes
+    if trend.var() < _EXPLAINED * values.var():
+        return None
+    layers = np.array_split(np.argsort(trend, kind="stable"), _LAYERS)
+    along = np.array([trend[layer].mean() for layer in layers])
+    profiles = np.array([np.percentile(values[layer], _PERCENTILES) for layer in layers])
+    if (np.diff(profiles, axis=0) < _RISE * np.diff(along)[:, None]).any():
+        return None
+    z, y, x = slopes.tolist()
+    return z, y, x
+
+
+def flattened(
+    voxels: npt.NDArray[Any], box: Box, shape: tuple[int, int, int], slopes: Triple | None
+) -> npt.NDArray[Any]:
+    """Voxels of a box without a gradient, which is zero at the centre of the volume.
+
+    Parameters
+    ----------
+    voxels : array, shape (z, y, x)
+        The box's, as the volume has them.
+    box : tuple of slice
+        Where they lie.
+    shape : tuple of int
+        Of the volume.
+    slopes : tuple of float, optional
+        As `find_gradient` gives them; without, the voxels stay as they are.
+    """
+    if slopes is None:
+        return voxels
+    for axis, (span, n, slope) in enumerate(zip(box, shape, slopes, strict=True)):
+        away = slope * (np.arange(span.start, span.stop) - (n - 1) / 2)
+        voxels = voxels - away.reshape([-1 if a == axis else 1 for a in range(3)])
+    return voxels
