@@ -43,7 +43,7 @@ def all_of(path, arrays, **options):
         read_volume(path)
     assert names[0] in str(caught.value)
     for wrong in ("nothing", "c=9", f"{names[0]} c=0", ""):
-        with pytest.raises(VolumeError, match="has no|3 axes"):
+        with pytest.raises(VolumeError, match=r"has no|3 axes"):
             read_volume(path, dataset=wrong)
     return names
 

@@ -58,6 +58,7 @@ def test_labels_take_the_smallest_type(tmp_path, ending, top, mrc, other):
     assert (back.voxel_size, back.origin) == (PLACE["voxel_size"], PLACE["origin"])
 
 
+@pytest.mark.filterwarnings("ignore:.*doubtful voxel size")
 @pytest.mark.parametrize("ending", [".mrc", ".tif", ".zarr"])
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(

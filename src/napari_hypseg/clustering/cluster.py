@@ -248,14 +248,14 @@ def _volume_job(latents: Latents, intensity: Intensity | None) -> Job[TreeCluste
     count, curved = min(_REGIONS, math.prod(latents.shape)), d if curvature else 0
     labels, regions = yield from regions_job(latents.shape, read, leaves=count, curved=curved)
     contacts = yield from contacts_job(labels.slabs(), latents.shape[0], count)
-    names = np.arange(count)
+    inside = np.ones(count, np.bool_)
     if outside is not None:
         inside = regions.points[:, -1] < _FAR / 2
-        names = np.where(inside, np.cumsum(inside) - 1, OUTSIDE)
         regions, contacts = _without(regions, contacts, inside)
     tree = yield from _tree_job(regions, curvature, d, contacts)
     leaf, tree = tree.pruned(_MOST_LEAVES)
-    table = np.where(names == OUTSIDE, np.uint8(OUTSIDE), leaf[np.minimum(names, len(leaf) - 1)])
+    table = np.full(count, OUTSIDE, np.uint8)
+    table[inside] = leaf
     leaves, done = np.empty(latents.shape, np.uint8), 0
     for slab in labels.slabs():
         yield Progress("labelling voxels", done, len(leaves))

@@ -69,20 +69,20 @@ def largest_anchor(shape: tuple[int, ...], config: TrainingConfig) -> int:
 
 def _trimmed(piece: Piece, config: TrainingConfig) -> Piece:
     """A piece without the whole layers at its faces that lie outside, if enough is left."""
-    _, outside = piece
+    voxels, outside = piece
     if not outside.any() or outside.all():
         return piece
-    box = []
+    box: list[slice] = []
     for axis in range(3):
         others = tuple(a for a in range(3) if a != axis)
         used = np.flatnonzero(~outside.all(axis=others))
         box.append(slice(used[0], used[-1] + 1))
-    voxels, mask = piece[0][tuple(box)], piece[1][tuple(box)]
+    z, y, x = box
     try:
-        largest_anchor(voxels.shape, config)
+        largest_anchor(tuple(span.stop - span.start for span in box), config)
     except ValueError:
         return piece
-    return voxels, mask
+    return voxels[z, y, x], outside[z, y, x]
 
 
 def _randint(low: Tensor, high: Tensor, generator: torch.Generator) -> Tensor:

@@ -164,7 +164,7 @@ def read_folder(folder: Path) -> Contents:
     for number, path in enumerate(paths):
         with _complaints(), tifffile.TiffFile(path) as tif:
             page = tif.pages.first
-            found = page.shape, page.dtype
+            found = page.shape, np.dtype(page.dtype)
             if number == 0:
                 first = found
                 sizes = (None, *_place(tif, 0)[0][1:])
