@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 
 import numpy as np
 import pytest
@@ -12,12 +13,15 @@ from .conftest import need_gui
 need_gui()
 
 from napari.components import ViewerModel  # noqa: E402
+from napari.layers import Labels  # noqa: E402
 from qtpy.QtCore import QPoint, Qt  # noqa: E402
 from qtpy.QtTest import QTest  # noqa: E402
 from qtpy.QtWidgets import QApplication  # noqa: E402
 
 from napari_hypseg.session import Session  # noqa: E402
+from napari_hypseg.volumes import read_volume  # noqa: E402
 from napari_hypseg.widgets.desk import Desk  # noqa: E402
+from napari_hypseg.widgets.files import save_labels  # noqa: E402
 from napari_hypseg.widgets.layers import place_of  # noqa: E402
 
 from .synthetic import SHAPE, session_of  # noqa: E402
@@ -130,14 +134,15 @@ def test_a_stroke_of_the_mouse_is_one_edit(window, viewer, desk, session, layer)
     np.testing.assert_array_equal(np.argwhere(agree(session).labels), painted)
 
 
-def test_the_brush_reaches_as_far_as_it_shows(window, session, layer):
+def test_the_brush_reaches_as_far_as_napari_says(window, session, layer):
     for dimensions, size in itertools.product((2, 3), (1, 4, 7)):
-        layer.brush_size, layer.n_edit_dimensions = size, dimensions
+        alone = Labels(np.zeros(SHAPE, np.uint8), scale=layer.scale)
+        for each in (layer, alone):
+            each.brush_size, each.n_edit_dimensions = size, dimensions
+        alone.paint((SLICE, 20, 20), 1)
         drag(window, layer, (SLICE, 20, 20))
-        found = np.argwhere(session.classes.labels)
-        sides = (np.ptp(found, axis=0) + 1).tolist()
-        assert sides[1] == sides[2] == (size if size % 2 else size + 1)
-        assert sides[0] == (1 if dimensions == 2 else sides[1])
+        np.testing.assert_array_equal(session.classes.labels, alone.data)
+        assert (np.ptp(np.argwhere(alone.data)[:, 0]) > 0) == (dimensions == 3 and size > 1)
         layer.undo()
         assert not session.classes.labels.any()
     agree(session)
@@ -294,3 +299,14 @@ def test_a_click_chooses_what_is_there(window, viewer, desk, session):
     session.classes.hide([1])
     drag(window, image, (SLICE, *here))
     assert session.chosen == (proposals.nodes(session.k)[0],)
+
+
+def test_napari_saves_numbers_with_their_names(desk, session, layer, tmp_path):
+    session.classes.rename(1, "membrane")
+    layer.paint((SLICE, 20, 20), 1)
+    save_labels(str(tmp_path / "a.mrc"), *layer.as_layer_data_tuple()[:2])
+    found = read_volume(tmp_path / "a.mrc")
+    np.testing.assert_array_equal(found.read(), session.classes.labels)
+    assert found.voxel_size == pytest.approx(session.volume.voxel_size)
+    (row,) = json.loads((tmp_path / "a.json").read_text())["classes"]
+    assert (row["label"], row["name"]) == (1, "membrane")

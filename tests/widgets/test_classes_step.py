@@ -91,7 +91,7 @@ def test_a_name_is_edited_in_place(qtbot, session, step):
     (editor,) = step.table.findChildren(QLineEdit)
     editor.setText("membrane")
     qtbot.keyClick(editor, Qt.Key.Key_Return)
-    assert session.classes.row(2).name == "membrane"
+    qtbot.waitUntil(lambda: session.classes.row(2).name == "membrane")
     session.undo()
     assert item(step, 2, 1).text() == "plane 1"
 
@@ -117,7 +117,7 @@ def test_boxes_hide_and_lock(desk, session, step):
 
 def test_a_double_click_on_the_colour_asks_for_another(qtbot, session, step, monkeypatch):
     monkeypatch.setattr(QColorDialog, "getColor", lambda *_: QColor(10, 200, 30))
-    click(qtbot, step, 2)
+    click(qtbot, step, 2, column=0)
     click(qtbot, step, 2, column=0, double=True)
     assert session.classes.row(2).colour == pytest.approx((10 / 255, 200 / 255, 30 / 255), abs=0.01)
 

@@ -527,12 +527,13 @@ class Classes:
             new: dict[Index, Labels] = {}
             if place is not None and paint is not None:
                 is_locked = self._locked()
+                any_locked = bool(is_locked.any())
                 for index in self._grid.within(place):
                     at = self._grid.box(index)
                     old = self.labels[at]
                     voxels = paint(at, old)
-                    kept = is_locked[old]
-                    if kept.any():
+                    if any_locked:
+                        kept = is_locked[old]
                         voxels[kept] = old[kept]
                     if not np.array_equal(voxels, old):
                         new[index] = voxels

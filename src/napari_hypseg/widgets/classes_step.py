@@ -173,8 +173,8 @@ class ClassesStep(Step):
                 QColor.fromRgbF(*row.colour), self, f"Colour of {row.name}"
             )
             if asked.isValid():
-                red, green, blue, _ = asked.getRgbF()
-                self._do(partial(self._classes.recolour, number, (red, green, blue)))
+                chosen = asked.redF(), asked.greenF(), asked.blueF()
+                self._do(partial(self._classes.recolour, number, chosen))
 
     # -- from elsewhere
 
@@ -279,7 +279,7 @@ class ClassesStep(Step):
         for_proposals = nothing or ("" if both else _ONE)
         many = some or ("" if len(classes) > 1 else "Choose two or more classes, with Ctrl")
         allow_action(self.new, "Begin a class with the brush", nothing)
-        allow_action(self.paint, "Paint the chosen class with napari's brush", nothing)
+        allow_action(self.paint, "Paint the chosen class with napari's brush", some)
         allow_action(self.merge, "Make one class of the chosen ones", many)
         allow_action(self.fill, "Give the chosen proposals to the chosen class", for_proposals)
         allow_action(self.subtract, "Take the chosen proposals out of the class", for_proposals)

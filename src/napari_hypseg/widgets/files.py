@@ -120,8 +120,20 @@ def save_image(path: str, data: Any, attributes: Mapping[str, Any]) -> list[str]
 def save_labels(path: str, data: Any, attributes: Mapping[str, Any]) -> list[str]:
     """Write a labels layer with its voxel size and origin, in the smallest type that holds it.
 
-    The arguments are those of `save_image`.
+    Of labels that have names, a column ``class`` of the layer's features, they and the colours are
+    written too. The arguments are those of `save_image`.
     """
-    volume = volume_of(data, attributes)
-    write_labels(Path(path), volume.data, volume)
+    volume, named = volume_of(data, attributes), attributes.get("features")
+    classes = None
+    if named is not None and {"index", "class"} <= set(named):
+        classes = [
+            {"label": int(label), "name": str(name), "colour": _colour_of(label, attributes)}
+            for label, name in zip(named["index"], named["class"], strict=True)
+        ]
+    write_labels(Path(path), volume.data, volume, classes=classes)
     return [path]
+
+
+def _colour_of(label: int, attributes: Mapping[str, Any]) -> str:
+    rgba = attributes["colormap"].map(np.array([label], np.uint8))[0]
+    return "#" + "".join(f"{round(255 * float(value)):02x}" for value in rgba[:3])
