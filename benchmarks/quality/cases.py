@@ -194,7 +194,7 @@ Make = Callable[[str, Path], Case]
 CASES: dict[str, tuple[Make, tuple[str, ...]]] = {
     "simulated, clear": (_simulated, ("a_clear", "b_clear")),
     "simulated, noisy": (_simulated, ("c_noisy", "d_noisy")),
-    **({"made tomogram": (_made, ("made-0", "made-1"))} if hasattr(hs, "make_tomogram") else {}),
+    "made tomogram": (_made, ("made-0", "made-1")),
     "microtubule": (_microtubule, ("microtubule",)),
     "traced microtubules": (_traced, ("4_0_55_98_25", "0_0_30_47_25")),
     "fly": (_fly, ("train", "test")),

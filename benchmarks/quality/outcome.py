@@ -38,9 +38,8 @@ def volumes(data: Path) -> Iterator[tuple[str, hs.Volume, Levels]]:
     noise = np.random.default_rng(0).normal(0, NOISE * clean.std(), clean.shape)
     noisy = hs.Volume((clean + noise).astype(np.float32), (10.0,) * 3, (0.0,) * 3, "noisy toy")
     yield "toy", noisy, tuple(toy.levels)
-    if hasattr(hs, "make_tomogram"):
-        made = hs.make_tomogram(shape=(32, 96, 96), seed=0)
-        yield "tomogram", made.volume, tuple(made.levels)
+    made = hs.make_tomogram(shape=(32, 96, 96), seed=0)
+    yield "tomogram", made.volume, tuple(made.levels)
     folder = data / "microtubule_cryoet"
     if folder.is_dir():
         whole = hs.read_volume(folder / "13pf_MT.mrc")
@@ -64,7 +63,7 @@ def figures(data: Path, seed: int = 0) -> dict[str, float]:
     return found
 
 
-def _scores(clusters: hs.Clustering, levels: Levels) -> Iterator[tuple[str, float]]:
+def _scores(clusters: hs.TreeClustering, levels: Levels) -> Iterator[tuple[str, float]]:
     if len(levels) == 1:
         tables = [contingency(clusters.labels(k), levels[0]) for k in KS]
         yield "wall", max(float(dice_matrix(table)[:, 1].max()) for table in tables)
