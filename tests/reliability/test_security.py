@@ -23,7 +23,7 @@ CALLS = {"eval", "exec", "compile", "__import__", "os.system", "os.popen", "os.e
          "yaml.load"}  # fmt: skip
 # `hypseg view` starts napari: a list of fixed words and a folder, no shell. The docks open
 # PyTorch's own library by a foreign function, so that the window stays alive meanwhile.
-ALLOWED = {"commands.py": ["subprocess"], "loading.py": ["ctypes"]}
+ALLOWED = {"commands.py": ["subprocess"]}
 # Of joblib only what shares work: processes of one's own talk in pickles, which no file holds.
 PROCESSES = {"Parallel", "cpu_count", "delayed", "parallel_config"}
 
