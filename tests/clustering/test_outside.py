@@ -8,11 +8,13 @@ import pytest
 import napari_hypseg as hs
 from napari_hypseg.volumes import Volume
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*taken as padding:UserWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*taken as padding:UserWarning", "ignore:.*not finite:UserWarning"
+)
 
 
-def half_bright(frame):
-    """A volume of two halves in noise, with a frame of zeros; what lies inside is told."""
+def half_bright(frame, value=0):
+    """A volume of two halves in noise, with a frame of one value; what lies inside is told."""
     rng = np.random.default_rng(0)
     voxels = rng.normal(size=(22, 30, 30)).astype(np.float32) + 10
     voxels[..., 15:] += 4
@@ -20,13 +22,13 @@ def half_bright(frame):
     if frame:
         inside[:] = False
         inside[:, frame:-frame, frame:-frame] = True
-    return Volume(np.where(inside, voxels, 0)), inside
+    return Volume(np.where(inside, voxels, np.float32(value))), inside
 
 
 @pytest.mark.parametrize("tree", ["volume", "disk"])
-@pytest.mark.parametrize("stride", [1, 2])
-def test_a_frame_gets_label_0(tree, stride):
-    volume, inside = half_bright(4)
+@pytest.mark.parametrize(("stride", "value"), [(1, 0), (2, 0), (2, np.nan)])
+def test_a_frame_gets_label_0(tree, stride, value):
+    volume, inside = half_bright(4, value)
     latents = hs.embed(hs.train(volume, steps=3), volume, stride=stride)
     clusters = hs.cluster(latents, volume, tree=tree)
     inside = inside[::stride, ::stride, ::stride]

@@ -14,7 +14,7 @@ from napari_hypseg.volumes.volume import Volume
 def small_volume() -> Volume:
     """Noise on a slope."""
     rng = np.random.default_rng(0)
-    voxels = rng.normal(size=(13, 11, 17)) + np.linspace(-2, 2, 17)
+    voxels = rng.normal(size=(13, 11, 17)) + np.linspace(-1, 1, 17)
     return Volume(
         voxels.astype(np.float32), voxel_size=(10.0, 8.0, 9.0), origin=(5.0, -7.0, 0.5), name="lump"
     )

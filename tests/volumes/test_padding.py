@@ -143,6 +143,18 @@ def test_a_strong_gradient_is_taken_away(slopes, dtype):
 
 
 @uneven
+@pytest.mark.parametrize("deviations", [4, 8])
+def test_a_gradient_over_large_structures(deviations):
+    """A cell that ends within the volume, of half its voxels."""
+    flat = np.random.default_rng(0).normal(size=(20, 50, 100)).astype(np.float32)
+    flat[:, :, 25:75] += 2.5
+    tilted = flat + np.linspace(0, deviations * flat.std(), 100, dtype=np.float32)
+    fit = fit_normalization(Volume(tilted))
+    assert fit.gradient is not None
+    assert np.abs(np.multiply(fit.gradient, 99)[2] / flat.std() - deviations) < 0.1
+
+
+@uneven
 @padded
 def test_a_gradient_inside_a_frame():
     tilted = ball() + np.linspace(0, 10, 40, dtype=np.float32) + 3
@@ -156,7 +168,8 @@ def test_a_gradient_inside_a_frame():
 def test_structure_is_no_gradient():
     noise = np.random.default_rng(0).normal(size=(40, 60, 60))
     x = np.indices(noise.shape)[2]
-    for scene in (6 * (x > 30), 4 * (x > 20) + 4 * (x > 40), 9 * (x > 50), 0.02 * x):
+    steps = [4 * (x > 20) + 4 * (x > 40), 8.0 * (x > 15) + 8 * (x > 30) + 8 * (x > 45)]
+    for scene in (6 * (x > 30), *steps, 9 * (x > 50), 0.02 * x):
         assert fit_normalization(Volume((scene + noise).astype(np.float32))).gradient is None
 
 

@@ -66,7 +66,7 @@ VolumePath = Annotated[
         "HDF5, NIfTI.",
     ),
 ]
-Dataset = Annotated[str | None, typer.Option(help="Dataset of an HDF5 file with several.")]
+Dataset = Annotated[str | None, typer.Option(help="Which volume of a file that holds several.")]
 Level = Annotated[int, typer.Option(min=0, help="Resolution level of an OME-Zarr image.")]
 VoxelSize = Annotated[
     float | None,

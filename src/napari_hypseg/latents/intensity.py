@@ -119,7 +119,7 @@ def _outside_job(
     volume: Volume, normalization: Normalization, latents: Latents
 ) -> Job[npt.NDArray[np.bool_] | None]:
     """Whether each voxel that has a latent point lies outside; None where all do, or none."""
-    if normalization.padding is None and volume.data.dtype.kind != "f":
+    if normalization.padding is None and not normalization.holes:
         return None
     made: dict[str, Any] = dict(latents.array.attrs)
     n = int(made["stride"])

@@ -45,6 +45,8 @@ class Normalization:
     gradient : tuple of float, optional
         Slope along (z, y, x), in intensity a voxel, of a background that is taken away before
         anything else; it is zero at the centre of the volume.
+    holes : bool
+        Whether some voxels are not finite.
 
     Examples
     --------
@@ -60,6 +62,7 @@ class Normalization:
     std: float
     padding: float | None = None
     gradient: Triple | None = None
+    holes: bool = False
 
     def __post_init__(self) -> None:
         values = [self.low, self.high, self.mean, self.std, self.padding or 0.0]
@@ -160,7 +163,8 @@ class Normalization:
         if gradient is not None:
             z, y, x = (float(slope) for slope in gradient)
             slopes = z, y, x
-        return cls(**numbers, padding=None if padding is None else float(padding), gradient=slopes)
+        value = None if padding is None else float(padding)
+        return cls(**numbers, padding=value, gradient=slopes, holes=bool(values["holes"]))
 
 
 def fit_normalization(volume: Volume, *, gradient: bool = True) -> Normalization:
@@ -245,7 +249,7 @@ def fit_normalization_job(volume: Volume, *, gradient: bool = True) -> Job[Norma
             "one side to the other: this gradient is taken away",
             stacklevel=2,
         )
-    return Normalization(low, high, mean, std, padding, slopes)
+    return Normalization(low, high, mean, std, padding, slopes, bool(lost))
 
 
 class _Lattice:
