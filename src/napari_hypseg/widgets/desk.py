@@ -298,8 +298,12 @@ classes_chosen_changed, selection_changed : psygnal.Signal
 
     def _on_runner(self) -> None:
         self._tell_window()
-        if not self.runner.title and self._was_moved:
+        if self.runner.title:
+            return
+        if self._was_moved:
             self._on_moved()
+        if self.layer is not None and self.session is None and not self.problem:
+            self.problem = "Its session was not opened: choose the layer again"
 
     def _tell_window(self) -> None:
         """Let napari ask before a person closes it while something runs."""
