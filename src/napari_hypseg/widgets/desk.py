@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -460,3 +461,10 @@ def desk_of(viewer: Any) -> Desk:
     if viewer not in _DESKS:
         _DESKS[viewer] = Desk(viewer)
     return _DESKS[viewer]
+
+
+@atexit.register
+def _end_all() -> None:
+    """Python ends before a window does: end first what Qt takes away in any order."""
+    for desk in list(_DESKS.values()):
+        desk.end()

@@ -62,7 +62,6 @@ class SegmentationDock(QWidget):
         ]  # fmt: skip
         for signal, slot in self._links:
             signal.connect(slot)
-        self.destroyed.connect(lambda: self._leave())
         self._on_runner()
         if runner.latest is not None:
             self._on_progress(*runner.latest)
