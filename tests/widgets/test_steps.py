@@ -57,7 +57,7 @@ def wheel(widget):
     event = QWheelEvent(
         place, widget.mapToGlobal(place), QPoint(0, -120), QPoint(0, -120),
         Qt.MouseButton.NoButton, Qt.KeyboardModifier.NoModifier, Qt.ScrollPhase.NoScrollPhase,
-        inverted=False,
+        False,
     )  # fmt: skip
     QApplication.sendEvent(widget, event)
 

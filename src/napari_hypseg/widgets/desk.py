@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -298,8 +299,12 @@ classes_chosen_changed, selection_changed : psygnal.Signal
 
     def _on_runner(self) -> None:
         self._tell_window()
-        if not self.runner.title and self._was_moved:
+        if self.runner.title:
+            return
+        if self._was_moved:
             self._on_moved()
+        if self.layer is not None and self.session is None and not self.problem:
+            self.problem = "Its session was not opened: choose the layer again"
 
     def _tell_window(self) -> None:
         """Let napari ask before a person closes it while something runs."""
@@ -456,3 +461,10 @@ def desk_of(viewer: Any) -> Desk:
     if viewer not in _DESKS:
         _DESKS[viewer] = Desk(viewer)
     return _DESKS[viewer]
+
+
+@atexit.register
+def _end_all() -> None:
+    """Python ends before a window does: end first what Qt takes away in any order."""
+    for desk in list(_DESKS.values()):
+        desk.end()

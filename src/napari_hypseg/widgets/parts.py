@@ -294,7 +294,6 @@ class ProgressArea(QWidget):
         self.bar.setFixedHeight(10)
         self.stop = button("Stop", "Stop this; what has been done so far is kept", on_stop)
         self.details = button("Details…", "What exactly went wrong", self._show_details)
-        self._details = ""
         row = QHBoxLayout()
         row.addWidget(self.bar, 1)
         row.addWidget(self.stop)
@@ -308,19 +307,34 @@ class ProgressArea(QWidget):
 
     def rest(self, text: str, details: str = "") -> None:
         """Nothing runs; say how the last job ended."""
-        self._details = details
+        self._details, self._said, self._runs = details, "", False
         self.text.setText(text)
         self.bar.setVisible(False)
         self.stop.setVisible(False)
         self.details.setVisible(bool(details))
 
+    def say(self, text: str) -> None:
+        """Say a sentence; while a job runs its bar and Stop stay, and it is said again at the end.
+
+        Parameters
+        ----------
+        text : str
+            Without it what was said goes.
+        """
+        if not self._runs:
+            self.rest(text)
+        elif text:
+            self._said = text
+            self.text.setText(text)
+
     def end(self) -> None:
-        """Nothing runs any more; if nobody has said how it ended, there is nothing to say."""
-        if self.stop.isVisibleTo(self):
-            self.rest("")
+        """Nothing runs any more; what was said meanwhile stays, and how it ended."""
+        if self._runs:
+            self.rest(self._said)
 
     def begin(self, title: str) -> None:
         """A job has started."""
+        self._said, self._runs = "", True
         self.details.setVisible(False)
         self.text.setText(f"{title}…")
         self.bar.setRange(0, 0)

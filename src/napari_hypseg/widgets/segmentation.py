@@ -58,11 +58,10 @@ class SegmentationDock(QWidget):
         self._links: list[tuple[Any, Any]] = [
             (runner.changed, self._on_runner), (runner.progressed, self._on_progress),
             (runner.failed, self._on_failed), (runner.stopped, self._on_stopped),
-            (self.desk.said, self._say),
+            (self.desk.said, self.progress.say),
         ]  # fmt: skip
         for signal, slot in self._links:
             signal.connect(slot)
-        self.destroyed.connect(lambda: self._leave())
         self._on_runner()
         if runner.latest is not None:
             self._on_progress(*runner.latest)
@@ -120,13 +119,6 @@ class SegmentationDock(QWidget):
         else:
             self.progress.end()
         self.refresh()
-
-    def _say(self, text: str) -> None:
-        """Say a sentence; while a job runs its bar and Stop stay."""
-        if not self.desk.runner.title:
-            self.progress.rest(text)
-        elif text:
-            self.progress.text.setText(text)
 
     def _on_progress(self, progress: Progress, left: str) -> None:
         if not self.desk.runner.stopping:

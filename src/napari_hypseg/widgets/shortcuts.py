@@ -25,4 +25,8 @@ def give_keys(parent: QWidget, keys: Mapping[str, QAbstractButton]) -> None:
         # Not the button's own: one that is folded away has none.
         QShortcut(sequence, parent).activated.connect(pushed.click)
         shown = sequence.toString(QKeySequence.SequenceFormat.NativeText)
-        pushed.setToolTip(f"{pushed.toolTip()} ({shown})")
+        tip = f"{pushed.property('own_tip') or pushed.toolTip()} ({shown})"
+        # What `allow` shows again once the button can be pressed.
+        pushed.setProperty("own_tip", tip)
+        if pushed.isEnabled():
+            pushed.setToolTip(tip)

@@ -140,7 +140,7 @@ class VolumeStep(Step):
         self.layer.setCurrentIndex(found[0] if found else -1)
 
     def _on_chosen(self, layer: Any) -> None:
-        if layer is None or layer == self._desk.layer:
+        if layer is None or (layer == self._desk.layer and self._desk.session is not None):
             return
         if self._desk.stops(f"Another volume is chosen while {self._desk.runner.title} goes on"):
             self._desk.choose(layer)
