@@ -341,7 +341,7 @@ def test_volumes_beyond_the_memory_are_trained_on_bricks(monkeypatch):
     monkeypatch.setattr(loop, "_MOST_VOXELS", 3000)
     volume = Volume(np.arange(20 * 17 * 24, dtype=np.float32).reshape(20, 17, 24))
     fit = fit_normalization(volume)
-    pieces = finish(loop._load_job(volume, fit, 3000, 0))
+    pieces = [voxels for voxels, _ in finish(loop._load_job(volume, fit, 3000, 0))]
     assert [p.shape for p in pieces] == [(8, 8, 8)] * 5
     whole = fit.apply(volume.data)
     corners = set()
@@ -351,7 +351,7 @@ def test_volumes_beyond_the_memory_are_trained_on_bricks(monkeypatch):
         np.testing.assert_array_equal(piece, whole[z : z + 8, y : y + 8, x : x + 8])
         corners.add((z, y, x))
     assert len(corners) == 5
-    other = finish(loop._load_job(volume, fit, 3000, 1))
+    other = [voxels for voxels, _ in finish(loop._load_job(volume, fit, 3000, 1))]
     assert not all(np.array_equal(a, b) for a, b in zip(pieces, other, strict=True))
     # However many volumes there are, each gives at least one brick.
     preset = Preset(SMALL.model, replace(SMALL.training, min_child=2, max_child=2))

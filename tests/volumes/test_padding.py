@@ -171,6 +171,8 @@ def test_structure_is_no_gradient():
     steps = [4 * (x > 20) + 4 * (x > 40), 8.0 * (x > 15) + 8 * (x > 30) + 8 * (x > 45)]
     for scene in (6 * (x > 30), *steps, 9 * (x > 50), 0.02 * x):
         assert fit_normalization(Volume((scene + noise).astype(np.float32))).gradient is None
+    ramp = np.arange(20 * 17 * 24, dtype=np.float32).reshape(20, 17, 24)
+    assert fit_normalization(Volume(ramp)).gradient is None
 
 
 @pytest.mark.parametrize(

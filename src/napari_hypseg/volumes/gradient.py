@@ -13,6 +13,8 @@ __all__ = ["find_gradient", "flattened"]
 
 # Share of the variance that a plane explains, at least: more than all else together.
 _EXPLAINED = 0.5
+# Where it explains all, there is nothing else to see: a ramp is what was meant.
+_ALL = 0.999
 # Dark, middle and bright voxels rise alike along a gradient, and everywhere: between two layers
 # across it each of these percentiles rises by this share of what the plane does, at least, ...
 _PERCENTILES = (10, 50, 90)
@@ -47,7 +49,7 @@ def find_gradient(
     middle = places - places.mean(0)
     slopes, *_ = np.linalg.lstsq(middle, values - values.mean(), rcond=None)
     trend = middle @ slopes
-    if trend.var() < _EXPLAINED * values.var():
+    if not _EXPLAINED <= trend.var() / values.var() <= _ALL:
         return None
     layers = np.array_split(np.argsort(trend, kind="stable"), _LAYERS)
     along = np.array([trend[layer].mean() for layer in layers])
