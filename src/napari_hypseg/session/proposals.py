@@ -126,15 +126,6 @@ class Proposals:
         """Whether the points of `cloud` are at hand: they take a moment to gather."""
         return "cloud" in self.__dict__
 
-    def placed(self, volume: Volume) -> Proposals:
-        """The same proposals at the place of a volume of the same voxels."""
-        made = replace(self, latents=self.latents.placed(volume))
-        # What was gathered lies in the latent space, wherever the volume lies.
-        for name in ("colours", "cloud", "cloud_leaves", "_by_leaf"):
-            if name in self.__dict__:
-                made.__dict__[name] = self.__dict__[name]
-        return made
-
     def gather_job(self, other: Proposals | None = None) -> Job[None]:
         """Gather the points of `cloud`, or take those of other proposals of the same map."""
         from napari_hypseg.figures import cloud_job
@@ -222,8 +213,10 @@ class Proposals:
                 below += self.tree.merges[node - n].tolist()
         return tuple(sorted(found))
 
-    def node_at(self, leaf: int, k: int) -> int:
-        """The proposal that a leaf is part of at a granularity."""
+    def node_at(self, leaf: int, k: int) -> int | None:
+        """The proposal that a leaf is part of at a granularity; None of what lies outside."""
+        if leaf >= self.tree.n_leaves:
+            return None
         return self.nodes(k)[int(self.tree.lookup(k)[leaf]) - 1]
 
     def mask(self, nodes: Iterable[int]) -> tuple[npt.NDArray[np.bool_], Box]:
