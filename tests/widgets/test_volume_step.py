@@ -160,6 +160,7 @@ def test_a_box_stays_when_the_dock_is_opened_again(viewer, step):
     assert not [layer for layer in viewer.layers if isinstance(layer, Shapes)]
     _, again = viewer.window.add_plugin_dock_widget("napari-hypseg", "Hyperbolic segmentation")
     assert again.volume.form["box"].value == "2:9,5:20,30:50"
+    viewer.dims.set_current_step(0, 5)
     assert len(frame(viewer).data) == 1
 
 

@@ -28,7 +28,7 @@ def answer(monkeypatch):
     """Answer the next file dialogs, which are the system's own and can't be clicked."""
     answers = []
     for name in ("getOpenFileName", "getSaveFileName"):
-        monkeypatch.setattr(QFileDialog, name, lambda *_: (str(answers.pop(0)), ""))
+        monkeypatch.setattr(QFileDialog, name, lambda *_, **_options: (str(answers.pop(0)), ""))
     return answers.append
 
 

@@ -105,6 +105,7 @@ classes_chosen_changed, selection_changed : psygnal.Signal
         # Takes the partial results of the running job.
         self._takes_parts: Session | None = None
         self._task: Any = None
+        self._told = ""
         self._rest = _timer(_REST, self._on_rest)
         self._write_look = _timer(_LOOKS, self._save_view)
         # Runs while the viewer settles after its layers have changed.
@@ -312,8 +313,10 @@ classes_chosen_changed, selection_changed : psygnal.Signal
 
         window, title = getattr(self.viewer, "window", None), self.runner.title
         register = getattr(window, "_register_task_status", None)
-        if register is None:
+        # Not while napari walks through its list to stop what is in it.
+        if register is None or title == self._told:
             return
+        self._told = title
         if self._task is not None:
             window._update_task_status(self._task, Status.COMPLETED)  # type: ignore[union-attr]
             self._task = None

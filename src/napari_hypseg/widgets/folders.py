@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import itertools
 import os
+import re
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,9 @@ def default_folder(layer: Any) -> Path:
     opened = layer.metadata.get(SESSION_KEY)
     if opened is not None:
         return Path(opened)
-    path, results, name = layer.source.path, read_settings().folder, file_name(layer.name)
+    # Without the number by which napari tells layers of one name from each other.
+    name = file_name(re.sub(r" \[\d+\]$", "", layer.name))
+    path, results = layer.source.path, read_settings().folder
     if results is not None:
         return results / f"{name}_hypseg"
     if path and os.access(Path(path).parent, os.W_OK):

@@ -142,7 +142,7 @@ def volume_of(data: Any, attributes: Mapping[str, Any]) -> Volume:
         data = data[0]
     shape = tuple(data.shape)
     before = len(shape) - 3
-    if before < 0 or attributes.get("rgb") or set(shape[:before]) > {1}:
+    if before < 0 or attributes.get("rgb") or not set(shape[:before]) <= {1}:
         raise VolumeError(
             f"{name}: a volume needs 3 axes (z, y, x) of one value each, this layer has shape "
             f"{shape}"

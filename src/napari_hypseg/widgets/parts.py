@@ -10,6 +10,7 @@ from qtpy.QtGui import QPainter, QPen, QPolygonF
 from qtpy.QtWidgets import (
     QAbstractSlider,
     QAbstractSpinBox,
+    QApplication,
     QComboBox,
     QFormLayout,
     QHBoxLayout,
@@ -17,6 +18,7 @@ from qtpy.QtWidgets import (
     QMessageBox,
     QProgressBar,
     QPushButton,
+    QScrollArea,
     QScrollBar,
     QSizePolicy,
     QToolButton,
@@ -154,10 +156,14 @@ class _CalmWheel(QObject):
 
     def eventFilter(self, watched: Any, event: QEvent) -> bool:  # noqa: N802
         """Hand the wheel to what lies below, which scrolls."""
-        if event.type() == QEvent.Type.Wheel and not watched.hasFocus():
-            event.ignore()
-            return True
-        return False
+        if event.type() != QEvent.Type.Wheel or watched.hasFocus():
+            return False
+        above = watched.parentWidget()
+        while above is not None and not isinstance(above, QScrollArea):
+            above = above.parentWidget()
+        if above is not None:
+            QApplication.sendEvent(above.verticalScrollBar(), event)
+        return True
 
 
 def calm_wheel(whole: QWidget) -> None:
