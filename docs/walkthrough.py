@@ -200,10 +200,10 @@ def walk(path: Path, person: Person, viewer: napari.Viewer) -> None:
     middle = canvas.rect().center()
     person.drag(canvas, middle - QPoint(120, 0), middle - QPoint(40, 0))
     person.picture("painted")
-    push("\u21b6")
+    push("↶")
 
-    push("Poincar\u00e9 disk")
-    disk = viewer.window.dock_widgets["Poincar\u00e9 disk (Hyperbolic segmentation)"]
+    push("Poincaré disk")
+    disk = viewer.window.dock_widgets["Poincaré disk (Hyperbolic segmentation)"]
     QTest.qWait(1000)
     drawn = disk.scene.canvas.native
     x, y = disk.scene.position_of(session.proposals.tree.centroids[wall.node])
