@@ -1,4 +1,4 @@
-"""Goes from File > Open to exported labels with the mouse alone, and takes pictures on the way.
+"""Goes from File > Open to classes in a file, with mouse and keys, and takes pictures.
 
     python docs/walkthrough.py TOMOGRAM.mrc [--images FOLDER] [--theme light]
 
@@ -21,19 +21,24 @@ import numpy as np
 from qtpy.QtCore import QPoint, Qt, QTimer
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import (
+    QAbstractButton,
     QApplication,
     QDialogButtonBox,
     QFileDialog,
+    QLineEdit,
     QListView,
     QMenu,
-    QPushButton,
     QSlider,
     QStyle,
     QStyleOptionSlider,
     QWidget,
 )
 
+from napari_hypseg.widgets.table import RowTable
+
 LEFT = Qt.MouseButton.LeftButton
+# Few training steps, for pictures: the preset's take minutes. Proposals to look at.
+STEPS, K = 60, 8
 
 
 class Person:
@@ -50,11 +55,11 @@ class Person:
                 raise TimeoutError("it did not come")
             QTest.qWait(20)
 
-    def picture(self, name: str, of: QWidget | None = None) -> None:
+    def picture(self, name: str) -> None:
         QTest.qWait(800)
         self.count += 1
         path = self.images / f"walk_{self.count:02d}_{name}.png"
-        (of or self.window).grab().save(str(path))
+        self.window.grab().save(str(path))
         print(f"{time.monotonic() - self.began:6.1f} s  {path}", flush=True)
 
     def click(self, widget: QWidget, at: QPoint | None = None) -> None:
@@ -68,6 +73,36 @@ class Person:
             QTest.mouseMove(widget, start + (end - start) * float(share))
             QTest.qWait(20)
         QTest.mouseRelease(widget, LEFT, pos=end)
+
+    def slide(self, slider: QSlider, value: int) -> None:
+        option = QStyleOptionSlider()
+        slider.initStyleOption(option)
+        control, part = QStyle.ComplexControl.CC_Slider, QStyle.SubControl.SC_SliderHandle
+        handle = slider.style().subControlRect(control, option, part, slider).center()
+        share = (value - slider.minimum()) / (slider.maximum() - slider.minimum())
+        self.drag(slider, handle, QPoint(round(8 + share * (slider.width() - 16)), handle.y()))
+
+    def write(self, field: QWidget, text: object) -> None:
+        field.setFocus()
+        field.selectAll()
+        QTest.keyClicks(field, str(text))
+        QTest.keyClick(field, Qt.Key.Key_Return)
+        QTest.qWait(200)
+
+    def choose_row(
+        self, table: RowTable, key: int, keys: Qt.KeyboardModifier = Qt.KeyboardModifier.NoModifier
+    ) -> None:
+        """Click a row of a table."""
+        item = table.item(table.keys.index(key), 1)
+        table.scrollToItem(item)
+        QTest.mouseClick(table.viewport(), LEFT, keys, table.visualItemRect(item).center())
+
+    def name(self, table: RowTable, key: int, name: str) -> None:
+        """Double click the name of a class, and type another."""
+        self.choose_row(table, key)
+        place = table.visualItemRect(table.item(table.keys.index(key), 1)).center()
+        QTest.mouseDClick(table.viewport(), LEFT, pos=place)
+        self.write(table.findChild(QLineEdit), name)
 
     def choose(self, menu: QMenu, text: str) -> None:
         """Click an entry of an open menu."""
@@ -87,7 +122,7 @@ class Person:
                 return action.menu()
         raise LookupError(title)
 
-    def answer(self, file: str, button: str, name: str = "") -> None:
+    def answer(self, file: str, button: str) -> None:
         """As soon as a file dialog is open: click a file in its list, if one is given; confirm."""
 
         def act() -> None:
@@ -102,8 +137,6 @@ class Person:
                 if index.data() == file:
                     view.scrollTo(index)
                     QTest.mouseClick(view.viewport(), LEFT, pos=view.visualRect(index).center())
-            if name:
-                self.picture(name, dialog)
             buttons = dialog.findChild(QDialogButtonBox)
             self.click(buttons.button(getattr(QDialogButtonBox.StandardButton, button)))
 
@@ -111,8 +144,8 @@ class Person:
 
 
 def walk(path: Path, person: Person, viewer: napari.Viewer) -> None:
-    """All four steps."""
-    person.answer(path.name, "Open", "open")
+    """All five steps, and the disk."""
+    person.answer(path.name, "Open")
     person.choose(person.open_menu("File"), "Open File")
     person.wait(lambda: len(viewer.layers) == 1)
     plugins = person.open_menu("Plugins")
@@ -121,69 +154,75 @@ def walk(path: Path, person: Person, viewer: napari.Viewer) -> None:
     person.choose(entry.menu(), "Hyperbolic segmentation")
     person.wait(lambda: viewer.window.dock_widgets)
     dock = next(iter(viewer.window.dock_widgets.values()))
+    desk, proposed, kept = dock.desk, dock.propose.table, dock.classes.table
 
     def idle() -> bool:
-        return dock.model.is_ready and not dock.runner.title
+        return dock.model.is_ready and not desk.runner.title
+
+    def push(text: str, within: QWidget = dock) -> None:
+        person.click(next(b for b in within.findChildren(QAbstractButton) if b.text() == text))
 
     person.wait(idle)
     person.picture("volume")
 
-    person.click(dock.model.train)
+    push("Options", dock.model)
+    person.write(dock.model.form["steps"].native, STEPS)
+    push("Train")
     person.wait(lambda: dock.model.loss.isVisible() or idle())
-    QTest.qWait(8000)
+    QTest.qWait(5000)
     person.picture("training")
     person.wait(idle)
-    person.picture("trained")
-
-    person.click(dock.map.preview)
+    push("Preview")
     person.wait(idle)
     person.picture("preview")
-    person.click(dock.map.all)
-    QTest.qWait(2500)
-    person.picture("mapping")
+    push("Map all voxels")
     person.wait(idle)
 
-    slider = dock.granularity.slider.findChild(QSlider)
-    for k in (12, 7):
-        option = QStyleOptionSlider()
-        slider.initStyleOption(option)
-        control, part = QStyle.ComplexControl.CC_Slider, QStyle.SubControl.SC_SliderHandle
-        handle = slider.style().subControlRect(control, option, part, slider).center()
-        share = (k - slider.minimum()) / (slider.maximum() - slider.minimum())
-        end = QPoint(round(8 + share * (slider.width() - 16)), handle.y())
-        person.drag(slider, handle, end)
-        person.picture(f"classes_{dock.state.k}")
+    person.slide(dock.propose.slider.findChild(QSlider), K)
+    # Protein is bright here.
+    session = desk.session
+    voxels, labels = session.volume.read(), session.proposals.labels(K)
+    large = [row for row in session.proposals.rows(K) if row.voxels > voxels.size / 100]
+    wall, around = sorted(large, key=lambda row: -voxels[labels == row.label].mean())[:2]
+    person.choose_row(proposed, wall.node)
+    person.picture("chosen")
+    push("Keep", dock.propose)
+    person.name(kept, session.classes.chosen[0], "wall")
+    person.choose_row(proposed, around.node)
+    push("Keep", dock.propose)
+    person.name(kept, session.classes.chosen[0], "around")
+    person.click(dock.propose.head)
+    person.picture("kept")
 
-    person.click(next(b for b in dock.findChildren(QPushButton) if b.text() == "Poincaré disk"))
-    disk = viewer.window.dock_widgets["Poincaré disk (Hyperbolic segmentation)"]
-    QTest.qWait(500)
-    canvas = disk.scene.canvas.native
-    tree, nodes = dock.state.partition.tree, dock.state.partition.nodes
-    # The largest class but that of all around: the wall.
-    wall = sorted(nodes, key=lambda node: tree.counts[node])[-2]
-    x, y = disk.scene.position_of(tree.centroids[wall])
-    person.click(canvas, QPoint(round(x) + 12, round(y)))
-    # Elsewhere than where it was clicked: to see what lies there.
-    QTest.mouseMove(canvas, QPoint(round(x) + 30, round(y) + 20))
-    person.wait(lambda: disk.glance.text.text().startswith("voxel"), 30)
-    person.picture("disk")
-
-    person.answer("", "Save", "save")
-    QTimer.singleShot(400, lambda: person.choose(QApplication.activePopupWidget(), "Save labels…"))
-    person.click(dock.exports.export)
-    person.wait(lambda: list(path.parent.rglob("*labels*.mrc")) and idle())
-    # Where no points are: what is lit would cover the wall.
-    person.click(disk.scene.canvas.native, QPoint(4, 4))
-    table = dock.granularity.table
-    table.scrollToItem(table.item(nodes.index(wall), 1))
-    row = table.visualItemRect(table.item(nodes.index(wall), 1)).center()
-    QTest.mouseClick(table.viewport(), LEFT, pos=row)
-    person.click(next(b for b in dock.findChildren(QPushButton) if b.text() == "Only"))
-    person.click(viewer.window._qt_viewer.viewerButtons.ndisplayButton)
     canvas = viewer.window._qt_viewer.canvas.native
-    person.drag(canvas, canvas.rect().center(), canvas.rect().center() + QPoint(90, 40))
-    person.picture("only_one_in_3d")
-    print(*(p.name for p in path.parent.rglob("*labels*.mrc")))
+    person.choose_row(kept, 1)
+    push("Paint")
+    middle = canvas.rect().center()
+    person.drag(canvas, middle - QPoint(120, 0), middle - QPoint(40, 0))
+    person.picture("painted")
+    push("↶")
+
+    push("Poincaré disk")
+    disk = viewer.window.dock_widgets["Poincaré disk (Hyperbolic segmentation)"]
+    QTest.qWait(1000)
+    drawn = disk.scene.canvas.native
+    x, y = disk.scene.position_of(session.proposals.tree.centroids[wall.node])
+    person.click(drawn, QPoint(round(x), round(y)))
+    person.slide(disk.picked.slider, disk.picked.slider.value() * 2)
+    # Beside what was clicked, towards the centre: to see what lies there.
+    QTest.mouseMove(drawn, QPoint(round(x), round(y)) * 0.7 + drawn.rect().center() * 0.3)
+    person.wait(lambda: disk.glance.text.text().startswith("voxel"), 60)
+    person.picture("disk")
+    push("Keep", disk)
+    person.wait(idle)
+    person.choose_row(kept, 1)
+    person.choose_row(kept, 3, Qt.KeyboardModifier.ControlModifier)
+    push("Merge")
+    person.answer("", "Save")
+    QTimer.singleShot(400, lambda: person.choose(QApplication.activePopupWidget(), "Classes"))
+    push("Export")
+    person.wait(lambda: list(path.parent.rglob("*classes.mrc")))
+    print(*sorted(p.relative_to(path.parent) for p in path.parent.glob("*/*")))
 
 
 def main() -> None:

@@ -180,6 +180,6 @@ def test_other_proposals_change_no_class(desk, session, step):
     kept = session.classes.labels.copy()
     session.take(proposals_of(session.volume, tree="things", seed=5, stride=2))
     assert step.kind.currentData() == "things"
-    assert "every 2 voxels" in step.status.text()
+    assert "One voxel in 2 along" in step.status.text()
     step.slider.setValue(3)
     np.testing.assert_array_equal(session.classes.labels, kept)

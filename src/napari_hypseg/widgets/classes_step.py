@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from napari_hypseg.classes import Classes, ClassRow
     from napari_hypseg.session import Session
     from napari_hypseg.widgets.desk import Desk
+    from napari_hypseg.widgets.parts import Mark
 
 __all__ = ["ClassesStep"]
 
@@ -94,7 +95,7 @@ class ClassesStep(Step):
         self.table.chosen.connect(self._on_rows)
         self.table.edited.connect(self._on_edited)
         self.table.kept.connect(self._on_double)
-        for signal in (desk.session_changed, desk.classes_changed):
+        for signal in (desk.session_changed, desk.classes_changed, desk.proposals_changed):
             signal.connect(self.refresh, max_args=0)
         desk.classes_chosen_changed.connect(self._on_chosen)
         desk.chosen_changed.connect(self._allow)
@@ -267,7 +268,9 @@ class ClassesStep(Step):
             if rows:
                 self.say("done", f"{len(rows)} kept, saved as they are")
             else:
-                self.say("next", "Keep proposals (K), or begin a class with New and paint it")
+                # Most begin with proposals: till there are some, another step is next.
+                mark: Mark = "waiting" if session.proposals is None else "next"
+                self.say(mark, "Keep proposals (K), or begin a class with New and paint it")
         self._allow()
 
     def _allow(self) -> None:

@@ -64,9 +64,7 @@ _FOLLOWS = 100
 _PAIRS = 6
 # Of points in no class.
 _GREY = (0.5, 0.5, 0.5, 0.5)
-_KEY = (
-    "{colours} · stronger: more voxels · rings: distance to the {middle}, the rim is infinitely far"
-)
+_KEY = "Stronger: more voxels. Rings: distance to the {middle}; the rim is infinitely far."
 _BY_PROPOSAL = "Colours, numbers: proposals of step 4"
 _BY_CLASS = "Colours: classes of step 5, grey: in none · numbers: proposals"
 _HELP = (
@@ -368,7 +366,9 @@ class DiskDock(QWidget):
         # A principal plane goes through the mean of the points.
         middle = "mean" if cloud.projection.chart == "tangent" else "centre"
         colours = _BY_CLASS if self.by_class.isChecked() else _BY_PROPOSAL
-        self.key.setText(_KEY.format(colours=colours, middle=middle) + _of_sample(cloud))
+        # There is no room for all of it beside the disk.
+        self.key.setText(colours + _of_sample(cloud))
+        self.key.setToolTip(_KEY.format(middle=middle))
 
     def _on_model(self) -> None:
         if self._proposals is None:

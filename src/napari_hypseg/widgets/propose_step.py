@@ -225,7 +225,7 @@ class ProposeStep(Step):
     def _describe(self, session: Session, proposals: Proposals) -> str:
         text = "Drag, click what you recognise, keep it"
         if proposals.stride > 1:
-            text = f"Of every {proposals.stride} voxels along each axis one. {text}"
+            text = f"One voxel in {proposals.stride} along each axis. {text}"
         if session.model is not None and session.model.number != proposals.model:
             text = f"Of model {proposals.model}; {session.model.number} has mapped nothing. {text}"
         return text

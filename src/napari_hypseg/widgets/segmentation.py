@@ -83,9 +83,12 @@ class SegmentationDock(QWidget):
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(scroll, 1)
         # In sight on a small screen too, where the steps are scrolled.
-        outer.addWidget(
+        below = QVBoxLayout()
+        below.setContentsMargins(8, 2, 8, 2)
+        below.addWidget(
             button("Poincaré disk", "Show the voxels' points, linked to the layers", self.show_disk)
         )
+        outer.addLayout(below)
         outer.addWidget(self.progress)
         self.setMinimumWidth(340)
 
