@@ -57,9 +57,7 @@ def figures(data: Path, seed: int = 0) -> dict[str, float]:
         latents = hs.embed(hs.train(volume, steps=STEPS, seed=seed), volume)
         for tree in TREES:
             clusters = hs.cluster(latents, volume, tree=tree, seed=seed)  # type: ignore[arg-type]
-            found |= {
-                f"{name}, {what}, tree of {tree}": f for what, f in _scores(clusters, levels)
-            }
+            found |= {f"{name}, {what}, tree of {tree}": f for what, f in _scores(clusters, levels)}
     return found
 
 

@@ -220,7 +220,7 @@ def test_what_is_chosen_elsewhere_stands_out(disk, session):
     assert edges()[0] > 2
 
 
-@pytest.mark.parametrize("lies", ["straight", "in nm", "turned"])
+@pytest.mark.parametrize("lies", ["straight", "turned"])
 @pytest.mark.parametrize("session", [{}, {"stride": 2}], indirect=True)
 def test_a_click_on_a_voxel_shows_its_point(
     make_napari_viewer_proxy, qtbot, session, latents, lies
@@ -228,11 +228,7 @@ def test_a_click_on_a_voxel_shows_its_point(
     viewer = make_napari_viewer_proxy(show=True)
     desk = desk_of(viewer)
     place = place_of(session.volume)
-    if lies == "in nm":
-        place["units"] = ("nm",) * 3
-        for key in ("scale", "translate"):
-            place[key] = tuple(v / 10 for v in place[key])
-    elif lies == "turned":
+    if lies == "turned":
         place["rotate"] = [[1, 0, 0], [0, 0, -1], [0, 1, 0]]
     layer = desk.viewer.add_image(session.volume.read(), **place)
     desk.show(session, layer)

@@ -227,7 +227,8 @@ def pace_job(session: Session, device: str) -> Job[float]:
     began = time.monotonic()
     # The first time all is prepared anew.
     while len(paces) < 2 or time.monotonic() - began < _MEASURED:
-        job = embed_job(session.model.model, Volume(noise), device=device)
+        like = Volume(noise, session.volume.voxel_size)
+        job = embed_job(session.model.model, like, device=device)
         first: tuple[float, int] | None = None
         last = (0.0, 0)
         while True:

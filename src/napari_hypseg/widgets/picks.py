@@ -111,9 +111,6 @@ class PickLayer:
         index = self._index_at(proposals, np.array(event.position)[-3:])
         if (index >= 0).all() and (index < proposals.latents.shape).all():
             z, y, x = index.tolist()
-            leaf = int(proposals.clustering.leaves[z, y, x])
-            node = proposals.node_at(leaf, session.k)
-            session.choose([] if node is None else [node])
             session.selection.pick_voxel((z, y, x), proposals.latents.read((z, y, x)))
 
     def _index_at(
