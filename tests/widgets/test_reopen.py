@@ -138,17 +138,6 @@ def test_a_hostile_look_opens(drop, folder):
     assert dock.desk.session.proposals is not None
 
 
-def test_a_folder_dropped_beside_other_work(drop, folder, open_dock, viewer):
-    viewer.add_image(ball(seed=3), name="other")
-    dock = open_dock()
-    first = dock.desk.session
-    assert first.volume.name == "other"
-    _, again = drop(folder, viewer)
-    assert dock.desk.session is not first
-    assert dock.desk.session.proposals.kind == "kinds"
-    assert again.desk is dock.desk
-
-
 def test_a_damaged_folder_is_told(qtbot, make_napari_viewer_proxy, folder):
     edit(folder, lambda values: values["volume"].update(shape=[0, 1, 2]))
     viewer = make_napari_viewer_proxy()
