@@ -25,7 +25,7 @@ def half_bright(frame, value=0):
     return Volume(np.where(inside, voxels, np.float32(value))), inside
 
 
-@pytest.mark.parametrize("tree", ["volume", "disk"])
+@pytest.mark.parametrize("tree", ["things", "kinds"])
 @pytest.mark.parametrize(("stride", "value"), [(1, 0), (2, 0), (2, np.nan)])
 def test_a_frame_gets_label_0(tree, stride, value):
     volume, inside = half_bright(4, value)
@@ -44,7 +44,7 @@ def test_a_frame_gets_label_0(tree, stride, value):
     assert clusters.tree.counts[-1] == inside.sum()
 
 
-@pytest.mark.parametrize("tree", ["volume", "disk"])
+@pytest.mark.parametrize("tree", ["things", "kinds"])
 def test_without_padding_every_voxel_has_a_label(tree):
     volume, _ = half_bright(0)
     clusters = hs.cluster(hs.embed(hs.train(volume, steps=3), volume), volume, tree=tree)
