@@ -10,7 +10,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from napari_hypseg.volumes import Volume, VolumeError, make_toy, read_volume, toy_seeds
+from napari_hypseg.samples import make_toy, toy_seeds
+from napari_hypseg.volumes import Volume, VolumeError, read_volume
 
 __all__ = ["DataName", "Question", "Sample", "test_samples", "training_volumes"]
 

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from napari_hypseg.jobs import finish
-from napari_hypseg.volumes import VolumeError, make_toy
+from napari_hypseg.samples import make_toy
+from napari_hypseg.volumes import VolumeError
 from papers import cells, questions
 from papers.cells import papers_job
 from papers.methods import Budget, Method

@@ -8,9 +8,9 @@ from torch import nn
 
 from napari_hypseg.model import get_preset
 from napari_hypseg.model.dense import SteadyConv3d
+from napari_hypseg.samples import make_toy
 from napari_hypseg.training import train
 from napari_hypseg.training.devices import threads_note
-from napari_hypseg.volumes import make_toy
 
 
 @pytest.fixture
