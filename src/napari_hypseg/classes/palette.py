@@ -7,8 +7,6 @@ from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial.distance import cdist
-from skimage.color import rgb2lab
 
 __all__ = ["Colour", "next_colour"]
 
@@ -30,6 +28,10 @@ def next_colour(taken: Iterable[Colour]) -> Colour:
     >>> next_colour([first]) != first
     True
     """
+    # Here: nobody who opens a session should wait for these, or need memory for them.
+    from scipy.spatial.distance import cdist
+    from skimage.color import rgb2lab
+
     rgb, lab = _candidates()
     seen = np.array([*taken], np.float64).reshape(-1, 3)
     apart = cdist(lab, rgb2lab(seen)).min(1, initial=np.inf)
@@ -40,6 +42,8 @@ def next_colour(taken: Iterable[Colour]) -> Colour:
 @functools.cache
 def _candidates() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Colours to choose from, in sRGB and in CIELAB, the most vivid first."""
+    from skimage.color import rgb2lab
+
     steps = np.linspace(0, 1, 16)
     rgb = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)
     lab = rgb2lab(rgb)
