@@ -131,6 +131,7 @@ def test_nothing_is_made_twice(moved):
     assert "training" not in stages(session.train_job(steps=2, device="cpu"))
 
 
+@pytest.mark.filterwarnings("ignore:.*the model learned from")
 def test_a_new_name_or_voxel_size_maps_nothing_anew(moved):
     (moved / "toy.mrc").rename(moved / "renamed.mrc")
     box = read_record(moved / "toy_hypseg").volume.place.box

@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy.sparse.csgraph import connected_components
 
 from napari_hypseg.clustering.agglomerate import Counts, contacts_job, merge_borders_job
 from napari_hypseg.clustering.kinds import ROUNDS, kinds_job
@@ -270,6 +271,10 @@ def _without(
     """The regions that lie inside: where they touched others, the volume ends."""
     kept = contacts[np.ix_(inside, inside)]
     kept[np.diag_indices(len(kept))] += contacts[np.ix_(inside, ~inside)].sum(1)
+    # Parts that only what lies outside holds together have to join at last, too: as by one voxel.
+    _, part = connected_components(kept, directed=False)
+    for first in np.unique(part, return_index=True)[1][1:]:
+        kept[0, first] = kept[first, 0] = 1
     none = np.empty((0, 2), np.int32)  # Of these only the contacts are looked at.
     return (
         Regions(

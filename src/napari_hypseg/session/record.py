@@ -167,8 +167,13 @@ def write_record(folder: Path, record: Record) -> None:
     """Write the file of a session; a crash leaves the old one or the new one."""
     values = {"hypseg_session": FORMAT_VERSION, **_RECORDS.dump_python(record, mode="json")}
     text = TypeAdapter(dict[str, Any]).dump_json(values, indent=1)
-    with replacing(folder / SESSION_FILE) as fresh:
-        fresh.write_bytes(text + b"\n")
+    try:
+        with replacing(folder / SESSION_FILE) as fresh:
+            fresh.write_bytes(text + b"\n")
+    except OSError as error:
+        # Where a disk is full, the system's own error does not name the file.
+        reason = error.strerror or error
+        raise type(error)(f"{folder / SESSION_FILE}: can't be written, {reason}") from None
 
 
 def read_record(folder: str | os.PathLike[str]) -> Record:
