@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import itertools
 import os
 import re
 import tempfile
@@ -64,8 +63,8 @@ def take_up_job(volume: Volume, folder: Path, *, others: bool) -> Job[Session | 
     """
     from napari_hypseg.session import Session
 
-    for number in itertools.count(1):
-        each = folder if number == 1 else folder.with_name(f"{folder.name}_{number}")
+    number, each = 1, folder
+    while True:
         try:
             session = yield from Session.open_job(each, volume)
             if session.proposals is not None:
@@ -77,4 +76,5 @@ def take_up_job(volume: Volume, folder: Path, *, others: bool) -> Job[Session | 
                 return str(error)
         except (ValueError, OSError) as error:
             return str(error)
-    raise AssertionError  # pragma: no cover
+        number += 1
+        each = folder.with_name(f"{folder.name}_{number}")
