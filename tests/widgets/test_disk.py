@@ -522,9 +522,10 @@ def test_a_look_shows_patch_and_reconstruction_of_the_models_that_mapped(
     assert session.model.number == 2
     for voxel in ((1, 2, 3), (4, 5, 6)):
         send(disk, "Move", disk.scene.position_of(latents.read(voxel)), NONE)
-    qtbot.waitUntil(lambda: disk.glance.text.text().startswith("voxel"))
+        QTest.qWait(50)  # vispy leaves out moves that follow one another more quickly
+    # The last of two looks counts, whether or not the first was answered before it.
+    qtbot.waitUntil(lambda: disk.glance.text.text().startswith("voxel (4, 5, 6), proposal "))
     qtbot.waitUntil(lambda: disk.glance._worker is None)
-    assert disk.glance.text.text().startswith("voxel (4, 5, 6), proposal ")
     assert all(not picture.pixmap().isNull() for picture in disk.glance.pictures)
     assert session.selection.point is None
     glance = disk.glance._source().at(disk.cloud, (0.1, 0.2))
@@ -565,6 +566,13 @@ def test_what_takes_long_to_draw_follows_by_itself(make_napari_viewer_proxy, qtb
             visual = visual.parent
 
 
+def _colours(canvas) -> int:
+    """Colours of what a canvas shows."""
+    shown = canvas.grabFramebuffer()
+    pixels = range(shown.width()), range(shown.height())
+    return len({shown.pixel(x, y) for x in pixels[0] for y in pixels[1]})
+
+
 def test_torn_off_and_put_back_the_disk_is_drawn_as_before(
     make_napari_viewer_proxy, qtbot, session, latents, caplog
 ):
@@ -587,8 +595,8 @@ def test_torn_off_and_put_back_the_disk_is_drawn_as_before(
         assert native.isVisible()
         assert disk._box.itemAt(0).widget() is native
         assert disk._box.count() == count
-        shown = native.grabFramebuffer()
-        assert len({shown.pixel(x, shown.height() // 2) for x in range(shown.width())}) > 5
+        # The window manager gives the new window its size and first drawing when it likes.
+        qtbot.waitUntil(lambda native=native: _colours(native) > 20)
         key(qtbot, disk, "Escape")
         assert session.selection.point is None
         click(disk, disk.scene.position_of(latents.read((1, 2, 3))))
