@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ import zarr
 
 from napari_hypseg.model import load_model
 from napari_hypseg.model.files import load_tensors
+from napari_hypseg.session import Session
 from napari_hypseg.volumes import read_volume
 from napari_hypseg.volumes.atomic import BusyError, locked, remove, replacing
 
@@ -122,6 +124,57 @@ def test_killed_while_other_work_is_replaced(hypseg, toy, whole, tmp_path, momen
         np.testing.assert_array_equal(read_volume(out / path.name).read(), read_volume(path).read())
     assert [p.name for p in sorted((out / "models").iterdir())] == ["0001.hypseg", "0002.hypseg"]
     assert {p.name[:4] for p in (out / "latents").iterdir()} == {"0002"}
+    count("kills survived")
+
+
+ANOTHER = [*RUN[:-1], "2:6", "--seed", 5, "--tree", "kinds"]
+
+
+@pytest.fixture(scope="module")
+def kept(hypseg, toy, tmp_path_factory):
+    """A run of which all was kept and painted over, and how often another run changes it."""
+    folder = tmp_path_factory.mktemp("kept")
+    assert hypseg("run", toy, "--out", folder / "out", *RUN).code == 0
+    session = Session.open(folder / "out")
+    session.k = 4
+    first, *_ = session.keep_all()
+    stroke = np.nonzero(np.indices(session.classes.labels.shape)[0] == 3)
+    before = session.classes.labels[stroke].copy()
+    session.classes.labels[stroke] = first
+    assert session.classes.painted(stroke, before) == 0
+    session.classes.rename(first, "painted")
+    shutil.copytree(folder / "out", folder / "again")
+    ended = hypseg("run", toy, "--out", folder / "again", *ANOTHER, inside=str(folder / "again"))
+    assert ended.code == 0, ended.said
+    return session, ended.changes
+
+
+@pytest.mark.parametrize("moment", seeded(round(20 * SCALE)))
+def test_killed_beside_classes_that_were_kept(hypseg, toy, kept, tmp_path, moment, count):
+    """Another model, map and tree are made in the folder; what the person made is not touched."""
+    session, changes = kept
+    out = Path(shutil.copytree(session.folder, tmp_path / "out"))
+
+    def check_classes() -> None:
+        classes = Session.open(out).classes
+        np.testing.assert_array_equal(classes.labels, session.classes.labels)
+        assert classes.table == session.classes.table
+        assert classes.history == session.classes.history
+
+    touch = 1 + int(moment * changes)
+    killed = hypseg("run", toy, "--out", out, *ANOTHER, inside=str(out), touch=touch)
+    assert killed.code == -signal.SIGKILL, killed.said
+    count("kill -9 beside kept classes")
+    check_classes()
+    again = hypseg("run", toy, "--out", out, *ANOTHER)
+    assert again.code == 0, again.said
+    check_classes()
+    assert len(list(out.glob("labels_k*.mrc"))) == 5
+    classes = Session.open(out).classes
+    for _ in range(3):
+        classes.undo()
+    assert not classes.labels.any()
+    assert not classes.table
     count("kills survived")
 
 
