@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from contextlib import closing, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from napari_hypseg.clustering import cluster_job, open_clustering, save_clustering_job
-from napari_hypseg.jobs import Job, Progress, finish
+from napari_hypseg.jobs import Job, Progress
 from napari_hypseg.latents import Latents, coarse_to_fine_job, embed_job, find_latents
 from napari_hypseg.session.folder import SMOOTHED
-from napari_hypseg.session.models import SessionModels, Trained
+from napari_hypseg.session.models import SessionModels
 from napari_hypseg.session.needs import Needs, needs_of
 from napari_hypseg.session.proposals import Proposals
 from napari_hypseg.session.record import LatentsRecord, ProposalsRecord, Tree
@@ -38,15 +37,9 @@ class SessionMaps(SessionModels):
         self.latents: Latents | None = None
         self.proposals: Proposals | None = None
 
-    @abstractmethod
-    def take(self, result: Trained | Latents | Proposals) -> None:
-        """Put the result of a job to use."""
-
     def map(self, **settings: Any) -> Latents:
         """Map the voxels to latent points; `map_job` has the arguments."""
-        latents = finish(self.map_job(**settings))
-        self.take(latents)
-        return latents
+        return self._finish(self.map_job(**settings))
 
     def map_job(
         self, *, stride: int = 1, box: Box | None = None, device: str = "auto",
@@ -65,24 +58,20 @@ class SessionMaps(SessionModels):
             In passes, each computing what the last has left: the latents of coarser strides come
             as the ``partial`` of a `Progress`, for little more time in all.
         """
-        if self.model is None:
-            raise ValueError("train or load a model before mapping the voxels")
-        number, model = self.model.number, self.model.model
+        trained = self._trained()
+        number, model = trained.number, trained.model
         spans = _spans(box)
         with self._alone(), self._timed("mapping"):
             yield from self._keep_volume_job()
             self._clear_damaged(number)
-            job = (
-                coarse_to_fine_job(
-                    model, self.volume, box=box, stride=stride, device=device,
-                    store=lambda each: self._store(number, each, spans),
+            how: dict[str, Any] = {"box": box, "stride": stride, "device": device}
+            if coarse_to_fine:
+                job = coarse_to_fine_job(
+                    model, self.volume, store=lambda n: self._store(number, n, spans), **how
                 )
-                if coarse_to_fine
-                else embed_job(
-                    model, self.volume, box=box, stride=stride, device=device,
-                    store=self._store(number, stride, spans),
-                )
-            )  # fmt: skip
+            else:
+                store = self._store(number, stride, spans)
+                job = embed_job(model, self.volume, store=store, **how)
             return (yield from job)
 
     def _clear_damaged(self, number: int) -> None:
@@ -100,9 +89,7 @@ class SessionMaps(SessionModels):
 
     def propose(self, **settings: Any) -> Proposals:
         """Cluster the map into proposals; `propose_job` has the arguments."""
-        proposals = finish(self.propose_job(**settings))
-        self.take(proposals)
-        return proposals
+        return self._finish(self.propose_job(**settings))
 
     def propose_job(
         self, *, tree: Tree = "things", smoothing: float = 1.0, seed: int = 0,
@@ -142,14 +129,13 @@ class SessionMaps(SessionModels):
         device: str = "auto",
     ) -> Job[Proposals]:  # fmt: skip
         """Proposals of a part alone, as a quick look that the folder does not keep."""
-        if self.model is None:
-            raise ValueError("train or load a model before mapping the voxels")
+        trained = self._trained()
         yield from self._keep_volume_job()
-        latents = yield from embed_job(self.model.model, self.volume, box=box, device=device)
+        latents = yield from embed_job(trained.model, self.volume, box=box, device=device)
         found = yield from cluster_job(
             latents, self.volume, tree=tree, smoothing=smoothing, seed=seed
         )
-        made = Proposals(latents, found, smoothing, seed, self.model.number, is_kept=False)
+        made = Proposals(latents, found, smoothing, seed, trained.number, is_kept=False)
         yield from made.gather_job()
         return made
 
@@ -157,9 +143,7 @@ class SessionMaps(SessionModels):
         """Map the voxels and cluster them, training first where there is no model."""
         if self.model is None:
             self.train(seed=settings.get("seed", 0), device=settings.get("device", "auto"))
-        proposals = finish(self.discover_job(**settings))
-        self.take(proposals)
-        return proposals
+        return self._finish(self.discover_job(**settings))
 
     def discover_job(
         self, *, stride: int = 1, box: Box | None = None, device: str = "auto",

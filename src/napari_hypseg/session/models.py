@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from napari_hypseg.jobs import Job, Progress, finish
+from napari_hypseg.latents import Latents
 from napari_hypseg.model import Model, ModelError
 from napari_hypseg.session.folder import SessionFolder
 from napari_hypseg.session.places import described, reread_volume
+from napari_hypseg.session.proposals import Proposals
 from napari_hypseg.session.record import TrainingRecord
 from napari_hypseg.session.versions import Versions
 from napari_hypseg.training import is_trained_so, model_so_far, train_job
@@ -27,6 +29,9 @@ class Trained:
 
     number: int
     model: Model
+
+
+Made = TypeVar("Made", Trained, Latents, Proposals)
 
 
 class SessionModels(SessionFolder, ABC):
@@ -46,14 +51,18 @@ class SessionModels(SessionFolder, ABC):
         self.versions = Versions(folder / "models")
 
     @abstractmethod
-    def take(self, result: Trained) -> None:
+    def take(self, result: Trained | Latents | Proposals) -> None:
         """Put the result of a job to use."""
+
+    def _finish(self, job: Job[Made]) -> Made:
+        """Run a job to its end and put its result to use."""
+        made = finish(job)
+        self.take(made)
+        return made
 
     def train(self, **settings: Any) -> Model:
         """Train a model and take it for the next map; `train_job` has the arguments."""
-        trained = finish(self.train_job(**settings))
-        self.take(trained)
-        return trained.model
+        return self._finish(self.train_job(**settings)).model
 
     def train_job(
         self, *, preset: str = "default", steps: int | None = None, seed: int = 0,
@@ -122,11 +131,15 @@ class SessionModels(SessionFolder, ABC):
             return None
         return how
 
+    def _to_go_on_with(self) -> TrainingRecord:
+        how = self.stopped
+        if how is None:
+            raise ValueError("no training was stopped here")
+        return how
+
     def resume(self) -> Model:
         """Go on with the training that was stopped, and take its model for the next map."""
-        trained = finish(self.resume_job())
-        self.take(trained)
-        return trained.model
+        return self._finish(self.resume_job()).model
 
     def resume_job(self) -> Job[Trained]:
         """The generator twin of `resume`.
@@ -136,20 +149,14 @@ class SessionModels(SessionFolder, ABC):
         ValueError
             If no training was stopped.
         """
-        how = self.stopped
-        if how is None:
-            raise ValueError("no training was stopped here")
+        how = self._to_go_on_with()
         also = [reread_volume(self.folder, known) for known in how.also]
         return (
             yield from self.train_job(
-                preset=how.preset,
-                steps=how.steps,
-                seed=how.seed,
-                device=how.device,
-                also=also,
-                start=how.start,
+                preset=how.preset, steps=how.steps, seed=how.seed, device=how.device,
+                also=also, start=how.start,
             )
-        )
+        )  # fmt: skip
 
     def use_stopped(self) -> Model:
         """Make a model of the training that was stopped, as far as it came, and take it.
@@ -159,9 +166,7 @@ class SessionModels(SessionFolder, ABC):
         ValueError
             If no training was stopped.
         """
-        how = self.stopped
-        if how is None:
-            raise ValueError("no training was stopped here")
+        how = self._to_go_on_with()
         with self._alone():
             checkpoint = self.versions.checkpoint(how.number)
             model = model_so_far(checkpoint)
@@ -172,12 +177,17 @@ class SessionModels(SessionFolder, ABC):
         self.take(Trained(how.number, model))
         return model
 
+    def _trained(self) -> Trained:
+        if self.model is None:
+            raise ValueError("train or load a model before mapping the voxels")
+        return self.model
+
     def use(self, model: Model | int) -> None:
         """Take a model for the next map: one of the session's by its number, or one from elsewhere.
 
         What is on show keeps its own.
         """
-        self.take(finish(self.use_job(model)))
+        self._finish(self.use_job(model))
 
     def use_job(self, model: Model | int) -> Job[Trained]:
         """The generator twin of `use`."""
