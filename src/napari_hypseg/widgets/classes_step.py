@@ -95,10 +95,11 @@ class ClassesStep(Step):
         self.table.chosen.connect(self._on_rows)
         self.table.edited.connect(self._on_edited)
         self.table.kept.connect(self._on_double)
-        for signal in (desk.session_changed, desk.classes_changed, desk.proposals_changed):
-            signal.connect(self.refresh, max_args=0)
-        desk.classes_chosen_changed.connect(self._on_chosen)
-        desk.chosen_changed.connect(self._allow)
+        self.follow(
+            (desk.session_changed, self.refresh), (desk.classes_changed, self.refresh),
+            (desk.proposals_changed, self.refresh), (desk.chosen_changed, self._allow),
+            (desk.classes_chosen_changed, self._on_chosen),
+        )  # fmt: skip
         self.refresh()
 
     # -- what the actions do

@@ -106,11 +106,12 @@ class ProposeStep(Step):
         self.tree.kept.connect(self.keep_node)
         self.table.kept.connect(lambda node, _column: self.keep_node(node))
         self.table.chosen.connect(self._on_rows)
-        desk.session_changed.connect(self._on_proposals)
-        desk.proposals_changed.connect(self._on_proposals)
-        desk.model_changed.connect(self.refresh)
-        desk.k_changed.connect(self._on_k)
-        desk.chosen_changed.connect(self._on_chosen)
+        self.follow(
+            (desk.session_changed, self._on_proposals),
+            (desk.proposals_changed, self._on_proposals),
+            (desk.model_changed, self.refresh), (desk.k_changed, self._on_k),
+            (desk.chosen_changed, self._on_chosen),
+        )  # fmt: skip
         self._on_proposals()
 
     @property
