@@ -21,3 +21,13 @@ def test_needs_grow_with_the_voxels_and_say_what_is_short(tmp_path, monkeypatch)
     monkeypatch.setattr(needs, "free_disk", lambda _: 1e12)
     assert needs.needs_of((25, 1000, 1000), 2, tmp_path).shortage == ""
     assert "disk" not in needs.needs_of((100, 2000, 3000), 2, tmp_path).shortage
+
+
+def test_a_folder_of_many_files_is_not_walked(tmp_path, monkeypatch):
+    """Beyond a number of files none is looked at."""
+    monkeypatch.setattr(needs, "free_disk", lambda _: 0.0)
+    monkeypatch.setattr(needs, "_FILES", 50)
+    (tmp_path / "latents").mkdir()
+    for number in range(80):
+        (tmp_path / "latents" / str(number)).write_bytes(b"1")
+    assert needs.needs_of((10, 20, 30), 2, tmp_path).disk_free == 50

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import shlex
-import signal
 import subprocess
 import sys
 import warnings
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from napari_hypseg.cli.drive import drive
 from napari_hypseg.cli.options import (
     AsJson,
     BoxText,
@@ -42,14 +41,11 @@ from napari_hypseg.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from napari_hypseg.jobs import Job
     from napari_hypseg.samples import ToyKind
     from napari_hypseg.session import Session
     from napari_hypseg.volumes import Box, Volume
 
 __all__ = ["app"]
-
-T = TypeVar("T")
 
 app = typer.Typer(
     name="hypseg",
@@ -61,52 +57,6 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-
-def _drive(job: Job[T]) -> T:
-    """Run a job with a progress bar on standard error."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    from napari_hypseg.jobs import Progress as Step
-    from napari_hypseg.jobs import finish
-
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description:<20}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"),
-        TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[values]}"),
-    )  # fmt: skip
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
-        tasks: dict[str, Any] = {}
-
-        def show(step: Step) -> None:
-            if step.stage not in tasks:
-                if not console.is_terminal:
-                    console.print(step.stage, highlight=False)
-                tasks[step.stage] = bars.add_task(step.stage, values="")
-            loss = step.values.get("total")
-            values = "" if loss is None else f"loss {loss:.1f}"
-            bars.update(
-                tasks[step.stage], completed=step.done, total=step.total or None, values=values
-            )
-
-        # `kill` as Ctrl-C, which what a shell starts in the background ignores.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-        try:
-            return finish(job, show)
-        except KeyboardInterrupt:
-            job.close()
-            bars.stop()
-            typer.echo("hypseg: stopped; the same command goes on from here", err=True)
-            raise typer.Exit(1) from None
-        finally:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _open(path: str, dataset: str | None, level: int, voxel_size: float | None) -> Volume:
@@ -293,7 +243,7 @@ def train(
             trained = load_model(model)
         if trained is None or not is_trained_so(trained, read, **how):
             check([model], inputs=read, overwrite=overwrite)
-            trained = _drive(train_job(read, device=device, checkpoint=checkpoint, **how))
+            trained = drive(train_job(read, device=device, checkpoint=checkpoint, **how))
             trained.save(model)
         checkpoint.unlink(missing_ok=True)
     summary = trained.training
@@ -389,7 +339,7 @@ def run(
     session = Session(read, out, overwrite=overwrite)
     session.check_outputs(wanted, label_format.value, overwrite=overwrite)
     _warn_of_shortage(session, part, stride)
-    session.take(_drive(session.train_job(preset=preset, steps=steps, seed=seed, device=device)))
+    session.take(drive(session.train_job(preset=preset, steps=steps, seed=seed, device=device)))
     _segment(
         session, wanted, tree, smoothing, stride, part, label_format, seed, device, overwrite,
         as_json,
@@ -433,9 +383,9 @@ def _segment(
     """The part that `segment` and `run` share."""
     run = session.record.run
     run.command = shlex.join(["hypseg", *sys.argv[1:]])
-    session.take(_drive(session.map_job(box=box, stride=stride, device=device)))
-    session.take(_drive(session.propose_job(tree=tree.value, smoothing=smoothing, seed=seed)))
-    paths = _drive(session.write_job(ks, format=label_format.value, overwrite=overwrite))
+    session.take(drive(session.map_job(box=box, stride=stride, device=device)))
+    session.take(drive(session.propose_job(tree=tree.value, smoothing=smoothing, seed=seed)))
+    paths = drive(session.write_job(ks, format=label_format.value, overwrite=overwrite))
     spent = ", ".join(f"{stage} {time:.0f} s" for stage, time in run.seconds.items())
     _finish(session.summary(), as_json, [
         f"{len(paths)} label volumes, {paths[0].name} to {paths[-1].name}, in {session.folder}",
@@ -516,95 +466,11 @@ def evaluate(
 
       hypseg evaluate picks.csv true_picks.csv --radius 10
     """
+    from napari_hypseg.cli.scores import score_labels, score_picks
+
     files = [*labels, truth]
     if all(name.lower().endswith(".csv") for name in files):
-        results, lines = _score_picks(labels, truth, radius)
+        results, lines = score_picks(labels, truth, radius)
     else:
-        results, lines = _score_labels(labels, truth, dataset, voxel_size)
+        results, lines = score_labels(labels, truth, dataset, voxel_size)
     _finish(results[0] if len(results) == 1 else {"files": results}, as_json, lines)
-
-
-def _score_labels(
-    files: list[str], truth: str, dataset: str | None, voxel_size: float | None
-) -> tuple[list[dict[str, Any]], list[str]]:
-    """Scores of label volumes, as plain values and as lines to read."""
-    from napari_hypseg.evaluation import evaluate as score
-    from napari_hypseg.volumes import VolumeError
-
-    wanted = _open(truth, dataset, 0, voxel_size)
-    true = wanted.read()
-    results: list[dict[str, Any]] = []
-    lines, best = [], dict[int, tuple[float, str]]()
-    for path in files:
-        found = _open(path, None, 0, voxel_size)
-        if found.shape != wanted.shape:
-            raise VolumeError(
-                f"{path} has {found.shape} voxels, {truth} {wanted.shape}: they can't be compared"
-            )
-        for what in ("voxel size", "origin"):
-            ours, theirs = (getattr(each, what.replace(" ", "_")) for each in (found, wanted))
-            pairs = zip(ours, theirs, strict=True)
-            if not all(math.isclose(a, b, rel_tol=1e-3, abs_tol=1e-3) for a, b in pairs):
-                warnings.warn(
-                    f"{path} has the {what} {ours} angstrom, {truth} {theirs}: "
-                    "they are compared voxel by voxel all the same",
-                    stacklevel=2,
-                )
-        try:
-            result = score(found.read(), true, voxel_size=wanted.voxel_size)
-        except ValueError as error:
-            raise VolumeError(f"{path} against {truth}: {error}") from None
-        results.append({"file": path, **result.to_dict()})
-        lines += [
-            path,
-            f"{'class':>7} {'matched':>8} {'Dice':>6} {'best':>6} {'Dice':>6} {'F1 1 px':>8} "
-            f"{'2 px':>6} {'surface':>8} {'Hausdorff':>10} {'95 %':>11}",
-        ]
-        for row in result.classes:
-            lines.append(
-                f"{row.truth:>7} {'-' if row.label is None else row.label:>8} {row.dice:>6.3f} "
-                f"{row.best_label:>6} {row.best_dice:>6.3f} {row.boundary_f1:>8.3f} "
-                f"{row.boundary_f1_2:>6.3f} {row.surface_dice:>8.3f} "
-                f"{row.hausdorff_average / 10:>7.2f} nm {row.hausdorff_95 / 10:>8.2f} nm"
-            )
-            best[row.truth] = max(best.get(row.truth, (-1.0, "")), (row.best_dice, path))
-        lines.append(
-            f"mean Dice {result.mean_dice:.3f} (without class 0: "
-            f"{result.mean_dice_foreground:.3f}), adjusted Rand index "
-            f"{result.adjusted_rand_index:.3f}, variation of information "
-            f"{result.voi_split:.3f} split + {result.voi_merge:.3f} merge bits"
-        )
-    if len(files) > 1:
-        lines += ["best of all files"]
-        lines += [f"{value:>7} {dice:>6.3f} {path}" for value, (dice, path) in best.items()]
-    return results, lines
-
-
-def _score_picks(
-    files: list[str], truth: str, radius: float
-) -> tuple[list[dict[str, Any]], list[str]]:
-    """Scores of picks, class by class where both files name classes."""
-    from napari_hypseg.evaluation import match_centres, read_picks
-
-    wanted = read_picks(truth)
-    results: list[dict[str, Any]] = []
-    lines = [f"{'class':>16} {'precision':>10} {'recall':>7} {'F1':>6} {'found':>6} {'true':>6}"]
-    for path in files:
-        found = read_picks(path)
-        # Where no class is named in both files, there is nothing to compare class by class.
-        names = {**wanted, **found} if wanted.keys() & found.keys() else {}
-        together = [
-            [place for places in each.values() for place in places] for each in (found, wanted)
-        ]
-        scores = {
-            name: match_centres(found.get(name, []), wanted.get(name, []), radius) for name in names
-        }
-        scores["all together"] = match_centres(together[0], together[1], radius)
-        results.append({"file": path, "classes": {n: s._asdict() for n, s in scores.items()}})
-        lines.append(path)
-        lines += [
-            f"{name:>16} {s.precision:>10.3f} {s.recall:>7.3f} {s.f1:>6.3f} "
-            f"{s.found:>6} {s.truth:>6}"
-            for name, s in scores.items()
-        ]
-    return results, lines
