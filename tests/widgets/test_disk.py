@@ -25,8 +25,9 @@ from napari_hypseg.model import VAE, Model, ModelConfig  # noqa: E402
 from napari_hypseg.session import Proposals, Session  # noqa: E402
 from napari_hypseg.volumes import Volume  # noqa: E402
 from napari_hypseg.widgets.desk import desk_of  # noqa: E402
-from napari_hypseg.widgets.layers import MADE_KEY, place_of  # noqa: E402
+from napari_hypseg.widgets.layers import MADE_KEY, data_point, place_of  # noqa: E402
 from napari_hypseg.widgets.looks import camera_of  # noqa: E402
+from napari_hypseg.widgets.map_step import MapStep  # noqa: E402
 
 SHAPE = (6, 7, 8)
 SIZE, ORIGIN = (10.0, 8.0, 9.0), (50.0, -40.0, 30.0)
@@ -220,7 +221,7 @@ def test_what_is_chosen_elsewhere_stands_out(disk, session):
     assert edges()[0] > 2
 
 
-@pytest.mark.parametrize("lies", ["straight", "turned"])
+@pytest.mark.parametrize("lies", ["straight", "turned", "in nm", "without units"])
 @pytest.mark.parametrize("session", [{}, {"stride": 2}], indirect=True)
 def test_a_click_on_a_voxel_shows_its_point(
     make_napari_viewer_proxy, qtbot, session, latents, lies
@@ -230,6 +231,11 @@ def test_a_click_on_a_voxel_shows_its_point(
     place = place_of(session.volume)
     if lies == "turned":
         place["rotate"] = [[1, 0, 0], [0, 0, -1], [0, 1, 0]]
+    if lies == "in nm":
+        place |= {"units": ("nm",) * 3, "scale": np.divide(SIZE, 10)}
+        place["translate"] = np.divide(ORIGIN, 10)
+    if lies == "without units":
+        del place["units"]
     layer = desk.viewer.add_image(session.volume.read(), **place)
     desk.show(session, layer)
     voxel = np.array([4, 4, 6])
@@ -256,10 +262,27 @@ def test_a_click_on_a_voxel_shows_its_point(
     assert session.chosen == (proposal_of(session, picked),)
     (points,) = (each for each in viewer.layers if isinstance(each, Points))
     assert picked in map(tuple, points.data.astype(int).tolist())
-    angstrom = 10 if lies == "in nm" else 1
-    np.testing.assert_allclose(points.data_to_world(picked), angstrom * np.array(here), atol=1e-6)
-    shown = viewer.dims.point[0] / before[0]
-    assert shown == pytest.approx(1) or shown == pytest.approx(angstrom)
+    np.testing.assert_allclose(points.data_to_world(picked), here, atol=1e-6)
+    assert viewer.dims.point == pytest.approx(before)
+
+
+def test_a_click_on_the_disk_goes_to_its_slice_in_nm(
+    viewer, desk, session, latents, open_disk, tmp_path
+):
+    """And back it is the slice on show that would be mapped."""
+    place = {"scale": np.divide(SIZE, 10), "translate": np.divide(ORIGIN, 10)}
+    layer = viewer.add_image(session.volume.read(), name="lump", units=["nm"] * 3, **place)
+    desk.show(session, layer)
+    disk = open_disk()
+    for voxel in ((1, 4, 6), (4, 2, 1)):
+        disk.scene.show_whole()
+        click(disk, disk.scene.position_of(latents.read(voxel)))
+        at = session.selection.voxel
+        np.testing.assert_allclose(viewer.dims.point, layer.data_to_world(at), atol=1e-6)
+        assert round(data_point(viewer, layer)[0]) == at[0]
+        step = MapStep(desk)
+        assert step.slice_box()[0] == slice(at[0], at[0] + 1)
+        step.leave()
 
 
 @pytest.mark.parametrize("how", ["outside", "on nothing", "Escape"])

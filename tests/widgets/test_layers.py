@@ -13,7 +13,7 @@ from napari.layers import Labels  # noqa: E402
 
 from napari_hypseg.volumes import Volume, VolumeError, read_volume, write_image  # noqa: E402
 from napari_hypseg.widgets import folders  # noqa: E402
-from napari_hypseg.widgets.layers import place_of, shown_volume, volume_of, warp_of  # noqa: E402
+from napari_hypseg.widgets.layers import place_on, shown_volume, volume_of  # noqa: E402
 from napari_hypseg.widgets.settings import Settings  # noqa: E402
 
 ANGSTROM = ["angstrom"] * 3
@@ -48,23 +48,25 @@ def test_what_is_made_lies_on_its_image(viewer, how):
     part = shown_volume(image).crop((slice(3, 15), slice(4, 20), slice(6, 22)))
     lattice = Volume(np.zeros((3, 4, 4), np.uint8), tuple(4 * v for v in part.voxel_size),
                      part.origin)  # fmt: skip
-    made = viewer.add_labels(lattice.data, affine=warp_of(image), **place_of(lattice))
-    unit = 10 if how.get("units") == ["nm"] * 3 else 1
+    made = viewer.add_labels(lattice.data, **place_on(image, lattice))
+    assert made.units == image.units
     for index in ((0, 0, 0), (2, 1, 3)):
         voxel = np.array([3, 4, 6]) + 4 * np.array(index)
-        expected = np.array(image.data_to_world(voxel)) * unit
-        np.testing.assert_allclose(made.data_to_world(index), expected, atol=1e-6)
+        np.testing.assert_allclose(made.data_to_world(index), image.data_to_world(voxel), atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["rotate", "affine", "shear", "negative"])
+@pytest.mark.parametrize("name", ["rotate", "affine", "shear", "negative", "nm"])
 def test_proposals_lie_on_their_image(viewer, open_dock, press, tmp_path, name):
     keywords = {"scale": (10,) * 3, "units": ANGSTROM} | TURNED[name]
     image = viewer.add_image(ball(), name="a", **keywords)
     viewer.dims.set_current_step(0, 5)
     dock = open_dock(tmp_path / "o")
     press(dock, dock.model.train)
+    point = viewer.dims.point
     press(dock, dock.map.slice)
     made, at = proposals(viewer), dock.desk.session.proposals.box[0].start
+    # And napari stays where it was.
+    assert viewer.dims.point == pytest.approx(point)
     assert made.data.shape == (1, 24, 24)
     np.testing.assert_allclose(
         made.data_to_world((0, 4, 5)), image.data_to_world((at, 4, 5)), atol=1e-6

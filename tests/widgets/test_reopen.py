@@ -178,3 +178,26 @@ def test_only_folders_of_ours_are_claimed(folder, tmp_path):
 
 def test_the_desk_is_one(viewer):
     assert desk_of(viewer) is desk_of(viewer.__wrapped__)
+
+
+def test_a_folder_beside_other_work(viewer, open_dock, qtbot, drop, folder, tmp_path):
+    """What was on show before, painted over and kept, is there again when it is chosen."""
+    other = viewer.add_image(ball(seed=5), name="other")
+    mine = viewer.add_labels(np.ones((16, 24, 24), np.uint8), name="by hand")
+    dock = open_dock(tmp_path / "elsewhere")
+    first = dock.desk.session
+    first.classes.add(ball(seed=5) > 1, name="kept")
+    before = first.classes.labels.copy()
+    viewer.open(str(folder), plugin="napari-hypseg")
+    qtbot.waitUntil(lambda: dock.desk.session is not None and dock.desk.session.folder == folder)
+    dock.idle()
+    assert [row.name for row in dock.desk.session.classes.table] == ["mine"]
+    assert {"other", "by hand", "toy"} <= {layer.name for layer in viewer.layers}
+    assert mine.data.all()
+    again = Session.open(tmp_path / "elsewhere", first.volume)
+    np.testing.assert_array_equal(again.classes.labels, before)
+    dock.volume.layer.setCurrentIndex(dock.volume.layer.findText("other"))
+    dock.volume.layer.activated.emit(dock.volume.layer.currentIndex())
+    dock.idle()
+    assert dock.desk.layer == other
+    assert [row.name for row in dock.desk.session.classes.table] == ["kept"]

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
-from .conftest import need_gui
+from .conftest import ball, need_gui
 
 need_gui()
 
 from napari.layers import Shapes  # noqa: E402
 from qtpy.QtCore import Qt  # noqa: E402
+from qtpy.QtWidgets import QFileDialog, QInputDialog  # noqa: E402
 
+from napari_hypseg.volumes import Volume, write_image  # noqa: E402
 from napari_hypseg.widgets.box_layer import visible_box  # noqa: E402
 
 SHAPE = (20, 40, 60)
@@ -162,6 +166,58 @@ def test_a_box_stays_when_the_dock_is_opened_again(viewer, step):
     assert again.volume.form["box"].value == "2:9,5:20,30:50"
     viewer.dims.set_current_step(0, 5)
     assert len(frame(viewer).data) == 1
+
+
+@pytest.mark.parametrize("answer", ["b", None])
+def test_of_a_file_with_several_volumes_one_is_chosen(
+    viewer, open_dock, monkeypatch, tmp_path, answer
+):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "two.h5", "w") as file:
+        for number, name in enumerate("ab"):
+            file[name] = np.full(SHAPE, number, np.float32) + ball(SHAPE)
+    asked = []
+
+    def choose(_parent, _title, question, among, *_, **_options):
+        asked.append((question, list(among)))
+        return answer or among[0], answer is not None
+
+    monkeypatch.setattr(QInputDialog, "getItem", choose)
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(tmp_path / "two.h5"), ""))
+    dock = open_dock()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*no valid voxel size")
+        dock.volume.open_file.click()
+    dock.idle()
+    assert asked == [("two.h5 holds several volumes: which one?", ["a", "b"])]
+    if answer is None:
+        assert not viewer.layers
+        assert dock.desk.session is None
+    else:
+        np.testing.assert_array_equal(viewer.layers[0].data, 1 + ball(SHAPE))
+        assert dock.desk.session.volume.source.dataset == "b"
+
+
+@pytest.mark.parametrize("how", ["right", "wrong"])
+def test_a_doubtful_voxel_size_is_asked_for(viewer, open_dock, press, tmp_path, how):
+    path = tmp_path / "flat.mrc"
+    write_image(path, ball(SHAPE), Volume(ball(SHAPE), (90.0, 10.0, 10.0)))
+    with pytest.warns(UserWarning, match="doubtful voxel size"):
+        viewer.open(str(path), plugin="napari-hypseg")
+    dock = open_dock(tmp_path / "o")
+    step = dock.volume
+    assert step.is_open
+    assert "doubtful voxel size of 90 x 10 x 10" in step.status.text()
+    assert "?" in step.status.text()
+    if how == "right":
+        press(dock, step.right)
+    else:
+        step.form["voxel_size"].value = 13.68
+        step.form["voxel_size"].native.editingFinished.emit()
+    assert "doubtful" not in step.status.text()
+    assert step.right.isHidden()
+    size = (90, 10, 10) if how == "right" else (13.68,) * 3
+    assert dock.desk.session.volume.voxel_size == pytest.approx(size)
 
 
 def _name(viewer):

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_hypseg.volumes import Box, Volume
-from napari_hypseg.widgets.layers import MADE_KEY, data_point, place_of, through
+from napari_hypseg.widgets.layers import MADE_KEY, data_point, place_on, through
 
 __all__ = ["BoxLayer", "visible_box"]
 
@@ -24,15 +24,22 @@ class BoxLayer:
     Parameters
     ----------
     viewer : napari.Viewer
+    image : napari Image layer or None
+        On which the box lies.
     volume : Volume
-        Where the box lies.
+        Which it shows.
     box : Box
     on_change : callable
         Gets the box that a person has dragged, or None if the layer has been removed.
     """
 
     def __init__(
-        self, viewer: Any, volume: Volume, box: Box, on_change: Callable[[Box | None], Any]
+        self,
+        viewer: Any,
+        image: Any,
+        volume: Volume,
+        box: Box,
+        on_change: Callable[[Box | None], Any],
     ) -> None:
         self._viewer, self._shape, self._on_change = viewer, volume.shape, on_change
         self.box = box
@@ -45,7 +52,7 @@ class BoxLayer:
             face_color="transparent",
             edge_width=max(1.0, max(volume.shape[1:]) / 200),
             metadata={MADE_KEY: True},
-            **place_of(volume),
+            **place_on(image, volume),
         )
         self.layer.events.data.connect(self._on_data)
         viewer.layers.events.removed.connect(self._on_removed)

@@ -6,9 +6,11 @@ import atexit
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from napari.layers import Image
 from psygnal import Signal
 from qtpy.QtCore import QTimer
@@ -19,7 +21,13 @@ from napari_hypseg.volumes import Box, Volume, VolumeError
 from napari_hypseg.volumes.atomic import BusyError
 from napari_hypseg.widgets import parts
 from napari_hypseg.widgets.folders import default_folder, take_up_job
-from napari_hypseg.widgets.layers import MADE_KEY, shown_volume, voxels_replaced, warp_of
+from napari_hypseg.widgets.layers import (
+    MADE_KEY,
+    SESSION_KEY,
+    place_on,
+    shown_volume,
+    voxels_replaced,
+)
 from napari_hypseg.widgets.loading import Loader
 from napari_hypseg.widgets.looks import camera_of, look_of, show_look
 from napari_hypseg.widgets.runner import JobRunner
@@ -125,7 +133,7 @@ classes_chosen_changed, selection_changed : psygnal.Signal
     def _watch_viewer(self) -> None:
         viewer, dims = self.viewer, self.viewer.dims.events
         self._links: list[tuple[Any, Callable[..., Any]]] = [
-            (viewer.layers.events.inserted, self._on_inserted),
+            (viewer.layers.events.inserted, self._on_layers),
             (viewer.layers.events.removing, self._on_layers),
             (viewer.layers.events.removed, self._on_layers),
             (viewer.layers.events.renamed, self._on_renamed),
@@ -174,7 +182,6 @@ classes_chosen_changed, selection_changed : psygnal.Signal
         self._watch_layer(layer)
         self.session, self.problem, self._was_moved = session, "", False
         self.box = None
-        self._lay_on(on_show=True)
         self.session_changed.emit()
         self.box_changed.emit()
         if session is not None:
@@ -221,6 +228,8 @@ classes_chosen_changed, selection_changed : psygnal.Signal
             if isinstance(found, str):
                 self._refuse(found)
             else:
+                # Whatever is on show meanwhile, the layer finds its work again.
+                layer.metadata[SESSION_KEY] = str(found.folder)
                 self.show(found, layer)
                 self.said.emit("")
 
@@ -351,8 +360,9 @@ classes_chosen_changed, selection_changed : psygnal.Signal
         if self._was_moved or self.session is None or self.layer is None:
             return
         with self.telling():
-            self.session.use_volume(shown_volume(self.layer))
-            self._lay_on(on_show=True)
+            before, now = self.session.volume, shown_volume(self.layer)
+            self.session.use_volume(now)
+            self._lay_on(before, now)
             self.session_changed.emit()
 
     def _on_data(self, _event: Any = None) -> None:
@@ -360,11 +370,6 @@ classes_chosen_changed, selection_changed : psygnal.Signal
         voxels_replaced(self.layer)
         self.said.emit(f"{self.layer.name} has other voxels now: this is another volume")
         self.choose(self.layer)
-
-    def _on_inserted(self, event: Any) -> None:
-        self._on_layers()
-        if event.value.metadata.get(MADE_KEY):
-            self._lay_on(event.value)
 
     def _on_renamed(self, _event: Any = None) -> None:
         self.layers_changed.emit()
@@ -395,17 +400,17 @@ classes_chosen_changed, selection_changed : psygnal.Signal
                 self.choose(found[-1])
         self.layers_changed.emit()
 
-    def _lay_on(self, made: Any = None, *, on_show: bool = False) -> None:
-        """Let layers that were made of the volume lie on it, however it is turned or mirrored."""
-        if self.layer is None:
-            return
-        warp = warp_of(self.layer)
-        some = [made] if made is not None else []
-        if on_show:
-            some = [e for e in self.viewer.layers if e.metadata.get(MADE_KEY)]
-        for each in some:
-            if each is not self.layer and each.ndim == 3:
-                each.affine = warp
+    def _lay_on(self, before: Volume, now: Volume) -> None:
+        """Let images that were made of the map go where the volume goes."""
+        ratio = np.divide(now.voxel_size, before.voxel_size)
+        for each in self.viewer.layers:
+            if each.metadata.get(MADE_KEY) and isinstance(each, Image) and each != self.layer:
+                made = shown_volume(each)
+                moved = now.origin + ratio * np.subtract(made.origin, before.origin)
+                z, y, x = (ratio * made.voxel_size).tolist()
+                lattice = replace(made, voxel_size=(z, y, x), origin=tuple(moved.tolist()))
+                for key, value in place_on(self.layer, lattice).items():
+                    setattr(each, key, value)
 
     # -- where a person looks
 

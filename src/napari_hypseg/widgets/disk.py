@@ -41,7 +41,7 @@ from napari_hypseg.widgets.disk_mouse import DiskMouse
 from napari_hypseg.widgets.disk_scene import DiskScene
 from napari_hypseg.widgets.docks import open_dock
 from napari_hypseg.widgets.glance_panel import GlancePanel
-from napari_hypseg.widgets.layers import MADE_KEY, gather_job
+from napari_hypseg.widgets.layers import MADE_KEY, gather_job, place_on
 from napari_hypseg.widgets.parts import allow, button, calm_wheel
 from napari_hypseg.widgets.picked_panel import PickedPanel, first_of_all, words
 
@@ -458,6 +458,7 @@ class DiskDock(QWidget):
                 if old.metadata.get(MADE_KEY):
                     viewer.layers.remove(old)
             keywords["metadata"] = {**keywords.get("metadata", {}), MADE_KEY: True}
+            keywords |= place_on(self.desk.layer, volume)
             viewer.add_image(data, colormap="viridis", **keywords)
 
         self.desk.start(volume.name, gather_job(volume), add)

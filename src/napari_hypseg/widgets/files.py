@@ -14,11 +14,12 @@ from napari_hypseg.session.record import SESSION_FILE, read_record
 from napari_hypseg.volumes import (
     READABLE_SUFFIXES,
     Volume,
+    choices,
     read_volume,
     write_image,
     write_labels,
 )
-from napari_hypseg.widgets.layers import SESSION_KEY, LayerData, layer_of, volume_of
+from napari_hypseg.widgets.layers import DOUBTS_KEY, SESSION_KEY, LayerData, layer_of, volume_of
 
 __all__ = ["get_reader", "save_image", "save_labels"]
 
@@ -65,7 +66,18 @@ def _is_zarr(folder: Path) -> bool:
 
 
 def _read(path: str) -> list[LayerData]:
-    volume = read_volume(path)
+    import napari
+
+    dataset, among = None, choices(path)
+    # Without a window a sentence says which there are.
+    if among and napari.current_viewer() is not None:
+        from napari_hypseg.widgets.parts import choose
+
+        dataset = choose(f"{Path(path).name} holds several volumes: which one?", among)
+        if dataset is None:
+            # How a reader tells napari that there is nothing to show.
+            return [(None,)]  # type: ignore[list-item]
+    volume = read_volume(path, dataset=dataset)
     place = Path(path)
     named_so = any(w in volume.name.lower() for w in _LABEL_WORDS) or place.parent.name == "labels"
     return [layer_of(volume, "labels" if named_so and _are_labels(volume) else "image")]
@@ -99,7 +111,8 @@ def _read_session(path: str) -> list[LayerData]:
     volume = reread_volume(folder, known, online=online)
     if viewer is not None:
         take_up_soon(viewer, folder)
-    return [layer_of(volume, metadata={SESSION_KEY: str(folder)})]
+    # The session keeps the voxel size that a person has found right.
+    return [layer_of(volume, metadata={SESSION_KEY: str(folder), DOUBTS_KEY: ()})]
 
 
 def save_image(path: str, data: Any, attributes: Mapping[str, Any]) -> list[str]:

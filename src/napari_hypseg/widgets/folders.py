@@ -22,7 +22,7 @@ __all__ = ["default_folder", "is_temporary", "take_up_job"]
 
 
 def default_folder(layer: Any) -> Path:
-    """Where its session was opened from; where the settings say; beside its file; or temporary."""
+    """Where its session was opened last; where the settings say; beside its file; or temporary."""
     opened = layer.metadata.get(SESSION_KEY)
     if opened is not None:
         return Path(opened)

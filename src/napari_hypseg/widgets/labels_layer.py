@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from napari.utils.colormaps import CyclicLabelColormap
 
-from napari_hypseg.widgets.layers import MADE_KEY, place_of
+from napari_hypseg.widgets.layers import MADE_KEY, place_on
 
 if TYPE_CHECKING:
     from napari_hypseg.volumes import Volume
@@ -39,13 +39,10 @@ def remove_layer(viewer: Any, kind: Kind) -> None:
 
 
 def put_layer(desk: Desk, kind: Kind, data: npt.NDArray[np.uint8], lattice: Volume) -> Any:
-    """The layer of a kind with these voxels, where a lattice lies; made if there is none.
-
-    However the volume's own layer is turned or mirrored, the desk lays this one on it.
-    """
+    """The layer of a kind with these voxels, where a lattice lies; made if there is none."""
     viewer, session = desk.viewer, desk.session
     assert session is not None  # noqa: S101
-    place, name = place_of(lattice), f"{session.volume.name} {kind}"
+    place, name = place_on(desk.layer, lattice), f"{session.volume.name} {kind}"
     layer, folder = find_layer(viewer, kind), str(session.folder)
     if layer is None:
         active, other = viewer.layers.selection.active, find_layer(viewer, "classes")

@@ -17,6 +17,7 @@ from napari_hypseg.volumes.units import angstroms, in_angstrom
 from napari_hypseg.volumes.volume import slabs
 
 __all__ = [
+    "DOUBTS_KEY",
     "MADE_KEY",
     "SESSION_KEY",
     "LayerData",
@@ -24,6 +25,7 @@ __all__ = [
     "gather_job",
     "layer_of",
     "place_of",
+    "place_on",
     "shown_volume",
     "through",
     "volume_of",
@@ -38,16 +40,18 @@ _AT_ONCE = 1 << 27
 # Voxels that are computed together.
 _SLAB = 1 << 21
 _SOURCE = "napari_hypseg.source"
-#: In the metadata of a layer: the folder of the session that it was opened for.
+#: In the metadata of a layer: the folder of its session, once one is opened.
 SESSION_KEY = "napari_hypseg.session"
 #: In the metadata of a layer: a dock made it, so it is no tomogram to begin with.
 MADE_KEY = "napari_hypseg.made"
+#: In the metadata of a layer: what its file leaves in doubt about the voxel size.
+DOUBTS_KEY = "napari_hypseg.doubts"
 # Planes that are read together of what stays on disk.
 _PLANES = 16
 
 
 def place_of(volume: Volume) -> dict[str, Any]:
-    """Keywords that put a layer where a volume lies.
+    """Keywords that put a layer where a volume lies; `place_on` if it is made of another layer.
 
     Parameters
     ----------
@@ -93,7 +97,8 @@ def layer_of(volume: Volume, kind: Literal["image", "labels"] = "image", **more:
     keywords = {"name": volume.name, **place_of(volume), **more}
     if volume.source is not None:
         # Where a session finds the voxels again; the layer's own source is napari's.
-        keywords["metadata"] = {_SOURCE: volume.source, **more.get("metadata", {})}
+        known = {_SOURCE: volume.source, DOUBTS_KEY: volume.doubts}
+        keywords["metadata"] = known | more.get("metadata", {})
     return data, keywords, kind
 
 
@@ -162,9 +167,12 @@ def volume_of(data: Any, attributes: Mapping[str, Any]) -> Volume:
         z, y, x = (in_angstrom(v, u) for v, u in zip(values.tolist(), lengths, strict=True))
         return z, y, x
 
-    source = (attributes.get("metadata") or {}).get(_SOURCE)
+    metadata = attributes.get("metadata") or {}
     z, y, x = map(abs, triple("scale", 1.0))
-    return Volume(data, (z, y, x), triple("translate", 0.0), name, source)
+    return Volume(
+        data, (z, y, x), triple("translate", 0.0), name, metadata.get(_SOURCE),
+        metadata.get(DOUBTS_KEY, ()),
+    )  # fmt: skip
 
 
 def shown_volume(layer: Any) -> Volume:
@@ -179,15 +187,14 @@ def shown_volume(layer: Any) -> Volume:
 
 def voxels_replaced(layer: Any) -> None:
     """Note that a layer no longer shows what it was opened from."""
-    for key in (_SOURCE, SESSION_KEY):
+    for key in (_SOURCE, SESSION_KEY, DOUBTS_KEY):
         layer.metadata.pop(key, None)
 
 
 def warp_of(layer: Any) -> npt.NDArray[np.float64]:
-    """How a layer lies in the world beyond what its volume tells, for ``affine`` of made layers.
+    """How a layer lies in the world beyond what its volume tells.
 
     A volume has a voxel size and an origin; a layer can be turned, sheared and mirrored, too.
-    What is made of the volume lies on the layer if this follows.
 
     Parameters
     ----------
@@ -196,26 +203,47 @@ def warp_of(layer: Any) -> npt.NDArray[np.float64]:
     Returns
     -------
     array, shape (4, 4)
-        From the place that the volume gives, along (z, y, x) in angstrom, to the place in the
-        world; the identity for most.
+        From the place that the volume gives to the place in the world, both along (z, y, x) in
+        the layer's units; the identity for most.
     """
-    volume = shown_volume(layer)
-    lengths = np.array([angstroms(str(unit)) or 1.0 for unit in layer.units[-3:]])
 
     def world(corner: Any) -> npt.NDArray[np.float64]:
         index = np.zeros(layer.ndim)
         index[-3:] = corner
-        place = np.asarray(layer.data_to_world(index), float)[-3:]
-        found: npt.NDArray[np.float64] = place * lengths
+        found: npt.NDArray[np.float64] = np.asarray(layer.data_to_world(index), float)[-3:]
         return found
 
     steps, warp = np.eye(3), np.eye(4)
     origin = world(np.zeros(3))
     axes = np.stack([(world(step) - origin) for step in steps], axis=1)
-    warp[:3, :3] = axes / np.asarray(volume.voxel_size)
-    warp[:3, 3] = origin - warp[:3, :3] @ np.asarray(volume.origin)
+    warp[:3, :3] = axes / np.abs(layer.scale[-3:])
+    warp[:3, 3] = origin - warp[:3, :3] @ layer.translate[-3:]
     # What is left of rounding would make napari resample every slice.
     return np.eye(4) if np.allclose(warp, np.eye(4), atol=1e-9) else warp
+
+
+def place_on(layer: Any, volume: Volume) -> dict[str, Any]:
+    """Keywords that put a layer over another one of whose volume it is made.
+
+    It is turned and mirrored like that one, and has its units: napari goes over to other units,
+    and to another slice with that, when its layers have several.
+
+    Parameters
+    ----------
+    layer : napari Image layer or None
+        Without it the volume's own place counts.
+    volume : Volume
+        The lattice of the layer to make; only its voxel size and origin count.
+    """
+    place = place_of(volume)
+    if layer is not None:
+        units = layer.units[-3:]
+        lengths = np.array([angstroms(str(unit)) or 1.0 for unit in units])
+        place |= {
+            "scale": volume.voxel_size / lengths, "translate": volume.origin / lengths,
+            "units": units, "affine": warp_of(layer),
+        }  # fmt: skip
+    return place
 
 
 def through(viewer: Any) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from qtpy.QtCore import QEvent, QObject, QPointF, QSize, Qt
@@ -14,6 +14,7 @@ from qtpy.QtWidgets import (
     QComboBox,
     QFormLayout,
     QHBoxLayout,
+    QInputDialog,
     QLabel,
     QMessageBox,
     QProgressBar,
@@ -36,6 +37,7 @@ __all__ = [
     "ask",
     "button",
     "calm_wheel",
+    "choose",
     "combo",
     "folded",
     "narrow",
@@ -208,6 +210,14 @@ def ask(parent: QWidget | None, question: str, yes: str, no: str = "Cancel") -> 
     agreed = box.clickedButton() is agree
     box.deleteLater()
     return agreed
+
+
+def choose(question: str, among: Sequence[str]) -> str | None:
+    """Let a person choose one of some names; None if they would rather not."""
+    window = QApplication.activeWindow()
+    title = "Hyperbolic segmentation"
+    chosen, agreed = QInputDialog.getItem(window, title, question, among, 0, editable=False)
+    return chosen if agreed else None
 
 
 def button(

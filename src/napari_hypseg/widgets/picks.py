@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_hypseg.volumes.units import angstroms
-from napari_hypseg.widgets.layers import MADE_KEY, place_of
+from napari_hypseg.widgets.layers import MADE_KEY, place_on
 
 if TYPE_CHECKING:
     from napari_hypseg.session import Proposals
@@ -53,7 +53,7 @@ class PickLayer:
                 ndim=3, name="near on the disk", size=0.6, face_color="white",
                 border_color="black", border_width=0.2, opacity=0.9, canvas_size_limits=_PIXELS,
                 blending="translucent_no_depth", metadata={MADE_KEY: True},
-                **place_of(session.proposals.latents.as_volume()),
+                **place_on(self._desk.layer, session.proposals.latents.as_volume()),
             )  # fmt: skip
             self._draw()
 
@@ -80,11 +80,8 @@ class PickLayer:
         with self._layer.events.data.blocker():
             self._layer.data = selection.voxels
         if self._layer not in viewer.layers:
-            active, dims = viewer.layers.selection.active, viewer.dims
-            here = np.array(dims.point)[-3:] * self._units(self._layer)
+            active = viewer.layers.selection.active
             viewer.add_layer(self._layer)
-            # napari may have gone over to other units, and to another slice with that.
-            dims.set_point(range(dims.ndim - 3, dims.ndim), here / self._units(self._layer))
             # The layer that a person works with stays the one.
             viewer.layers.selection.active = active
 

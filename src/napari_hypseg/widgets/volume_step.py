@@ -25,7 +25,7 @@ from napari_hypseg.widgets.box_layer import BoxLayer, visible_box
 from napari_hypseg.widgets.contrast_view import ContrastView
 from napari_hypseg.widgets.desk import Desk, is_volume
 from napari_hypseg.widgets.folders import default_folder, is_temporary
-from napari_hypseg.widgets.layers import layer_of, shown_volume
+from napari_hypseg.widgets.layers import DOUBTS_KEY, SESSION_KEY, layer_of, place_on, shown_volume
 from napari_hypseg.widgets.parts import Step, allow, button, combo, folded
 
 __all__ = ["VolumeStep"]
@@ -57,6 +57,8 @@ class VolumeStep(Step):
         self.layer = combo("The image layer to segment, of three axes (z, y, x)")
         self.open_file = button("Open…", "Open a tomogram from a file", self._open)
         self.row(self.layer, self.open_file).setStretch(0, 1)
+        self.right = button("The size is right", "Take the voxel size as it is", self._on_right)
+        self.column.addWidget(self.right)
         self.draw_box = button("Only a box", _BOX, self._on_draw_box, checkable=True)
         self.cut = button(
             "As its own volume", "Make a layer of the box, with a session of its own, in another "
@@ -123,7 +125,8 @@ class VolumeStep(Step):
         """Open a file as a layer, and choose it."""
         with self._desk.telling():
             layers = self._desk.viewer.open(path, plugin="napari-hypseg")
-            self._on_chosen(layers[0])
+            if layers:
+                self._on_chosen(layers[0])
 
     def _list_layers(self) -> None:
         """Offer the layers that can be segmented."""
@@ -175,6 +178,7 @@ class VolumeStep(Step):
             if text:
                 desk.open(volume, Path(text), desk.layer)
             else:
+                desk.layer.metadata.pop(SESSION_KEY, None)
                 desk.choose(desk.layer)
         self.refresh()
 
@@ -235,7 +239,9 @@ class VolumeStep(Step):
                 self.slices.setRange(0, volume.shape[0] - 1)
                 self.slices.setValue((box[0].start, box[0].stop - 1))
             if self._frame is None:
-                self._frame = BoxLayer(self._desk.viewer, volume, box, self._on_dragged)
+                self._frame = BoxLayer(
+                    self._desk.viewer, self._desk.layer, volume, box, self._on_dragged
+                )
             elif self._frame.box != box:
                 self._frame.move(box)
         self.refresh()
@@ -251,7 +257,7 @@ class VolumeStep(Step):
             return
         part = desk.session.volume.crop(desk.box)
         data, keywords, _ = layer_of(part)
-        keywords["name"] = f"{part.name} part"
+        keywords |= {"name": f"{part.name} part", **place_on(desk.layer, part)}
         layer: Image = desk.viewer.add_image(data, **keywords)
         self._on_chosen(layer)
 
@@ -261,12 +267,20 @@ class VolumeStep(Step):
         layer, volume, asked = self._desk.layer, self._volume(), self.form["voxel_size"].value
         if layer is None or volume is None or abs(volume.voxel_size[0] - asked) < 1e-4:
             return
+        layer.metadata.pop(DOUBTS_KEY, None)
         signs = np.sign(layer.scale[-3:])
         layer.units = (*layer.units[:-3], *("angstrom",) * 3)
         layer.scale = (*layer.scale[:-3], *(asked * signs))
         self._remove_frame()
         self._show_box()
         self._desk.viewer.reset_view()
+
+    def _on_right(self) -> None:
+        session, layer = self._desk.session, self._desk.layer
+        if session is not None and layer is not None:
+            layer.metadata.pop(DOUBTS_KEY, None)
+            session.use_volume(shown_volume(layer))
+            self.refresh()
 
     def _on_look(self) -> None:
         volume = self._volume()
@@ -308,10 +322,16 @@ class VolumeStep(Step):
         allow(self.draw_box, desk.lacks_session and (no_volume or desk.lacks_session))
         allow(self.look, no_volume or ("" if self.look.isChecked() else desk.runner.wait))
         allow(self.cut, desk.lacks_session or desk.runner.wait)
+        doubts = () if desk.session is None else desk.session.volume.doubts
+        self.right.setVisible(bool(doubts))
         if desk.session is None:
             self.say("next", desk.lacks_session if desk.layer is not None else self._hint())
         elif self._box_problem:
             self.say("next", self._box_problem)
+        elif doubts:
+            said = "; it ".join(doubts)
+            self.say("next", f"{_size(desk.session.volume)}. The file {said}. Which is the right "
+                     "one? Set it below, in Options")  # fmt: skip
         else:
             self.say("done", self._describe(desk.session.volume, desk.session.folder))
 
@@ -343,6 +363,6 @@ def _size(volume: Volume) -> str:
     sizes = " × ".join(str(n) for n in volume.shape)
     steps = {f"{v:.4g}" for v in volume.voxel_size}
     step = " × ".join(f"{v:.4g}" for v in volume.voxel_size) if len(steps) > 1 else steps.pop()
-    if np.allclose(volume.voxel_size, 1.0):
+    if np.allclose(volume.voxel_size, 1.0) and not volume.doubts:
         return f"{sizes} voxels; their size is unknown, 1 Å is taken"
     return f"{sizes} voxels of {step} Å"
