@@ -54,7 +54,9 @@ def test_a_senseless_voxel_size_is_told(tmp_path, kind):
     assert len(caught) == 1
     said = str(caught[0].message)
     assert reason in said
-    assert "--voxel-size" in said
+    assert said.endswith(": give the right voxel size")
+    # As a dock says it, too.
+    assert "--" not in said
     assert volume.voxel_size == pytest.approx(size)
     assert volume.doubts
     # Whoever gives one has no doubts, and a part has those of the whole.

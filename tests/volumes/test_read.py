@@ -116,7 +116,7 @@ def test_plain_tiff_has_no_voxel_size(tmp_path, compression, bigtiff):
     tifffile.imwrite(
         path, VOXELS, photometric="minisblack", compression=compression, bigtiff=bigtiff
     )
-    with pytest.warns(UserWarning, match=r"a\.tiff: .* 1 angstrom .*--voxel-size"):
+    with pytest.warns(UserWarning, match=r"a\.tiff: .* 1 angstrom .*give the right voxel size"):
         volume = read_volume(path)
     assert volume.voxel_size == (1.0,) * 3
     np.testing.assert_array_equal(volume.read(), VOXELS)
@@ -350,7 +350,7 @@ def test_hdf5_choice(tmp_path):
     assert "3 axes" in refused(path, dataset="table")
     with h5py.File(path, "a") as file:
         file["labels"] = VOXELS
-    assert "choose one with dataset= or --dataset: labels, raw/volume" in refused(path)
+    assert "choose one as its dataset: labels, raw/volume" in refused(path)
     assert read_volume(path, dataset="/raw/volume").shape == VOXELS.shape
     with h5py.File(path, "w") as file:
         file["table"] = np.zeros((3, 2))

@@ -152,7 +152,7 @@ def test_microtubule(shared_data):
 
 def test_fly(shared_data):
     path = shared_data / "fly_fibsem" / "train-image.h5"
-    with pytest.warns(UserWarning, match="--voxel-size"):
+    with pytest.warns(UserWarning, match="give the right voxel size"):
         named = read_volume(path, dataset="stack")
     only = read_volume(path, voxel_size=100)
     assert only.shape == (50, 100, 200)

@@ -134,7 +134,7 @@ def depth_axes(
             f"{size} {kinds.get(names[axis], f'images along {names[axis].upper()}')}"
             for axis, size in several.items()
         ]
-        hint = f"choose one with dataset= or --dataset: {in_short(known)}"
+        hint = f"choose one as its dataset: {in_short(known)}"
         raise VolumeError(
             f"holds {' and '.join(held)}, a volume has one of each; "
             f"{hint if whole else 'none of them is a volume'}"

@@ -87,8 +87,7 @@ def _chosen(found: dict[str, Any], dataset: str | None) -> tuple[str, LazyView]:
         (wanted,) = known
     if wanted is None and known:
         raise VolumeError(
-            f"holds {len(known)} volumes, choose one with dataset= or --dataset: "
-            f"{in_short(list(known))}"
+            f"holds {len(known)} volumes, choose one as its dataset: {in_short(list(known))}"
         )
     if wanted is None:
         raise VolumeError(f"has no dataset of 3 axes; it has {shapes}")

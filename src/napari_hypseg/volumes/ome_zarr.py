@@ -125,7 +125,7 @@ def _bare(array: Any, level: int, chosen: str | None) -> Contents:
         raise VolumeError(f"is a Zarr array of shape {array.shape}, a volume has 3 axes")
     if chosen is None and len(known) > 1:
         raise VolumeError(
-            f"is a Zarr array of {len(known)} volumes, choose one with dataset= or --dataset: "
+            f"is a Zarr array of {len(known)} volumes, choose one as its dataset: "
             f"{in_short(list(known))}"
         )
     if chosen is None:

@@ -99,7 +99,7 @@ def read_volume(
         size = given
     if contents.remarks or doubts:
         said = "; it ".join((*contents.remarks, *doubts))
-        ask = " (give the right one with voxel_size= or --voxel-size)" if doubts else ""
+        ask = ": give the right voxel size" if doubts else ""
         warnings.warn(f"{_printable(where)}: {said}{ask}", UserWarning, stacklevel=2)
     z, y, x = (
         position + start * step

@@ -102,9 +102,7 @@ def _series(tif: tifffile.TiffFile, chosen: str | None) -> tuple[int, str | None
     image, _, part = (chosen or "").partition(" ")
     known = [f"image={number}" for number in range(count)]
     if chosen is None:
-        raise VolumeError(
-            f"holds {count} images, choose one with dataset= or --dataset: {in_short(known)}"
-        )
+        raise VolumeError(f"holds {count} images, choose one as its dataset: {in_short(known)}")
     if image not in known:
         raise VolumeError(f"has no part {chosen!r}; it has {in_short(known)}")
     return known.index(image), part or None
