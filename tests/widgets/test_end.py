@@ -43,6 +43,52 @@ def test_both_docks_opened_and_the_window_closed(tmp_path, moment):
     assert "Error" not in ended.stderr
 
 
+_KEPT = """
+import gc
+import time
+import weakref
+import napari
+import numpy as np
+from qtpy.QtCore import QEvent
+from qtpy.QtWidgets import QApplication
+from napari_hypseg.widgets.desk import desk_of
+
+def rest(is_over):
+    while not is_over():
+        QApplication.processEvents()
+        QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete.value)
+        time.sleep(0.01)
+
+def work():
+    viewer = napari.Viewer(show=True)
+    viewer.add_image(np.random.default_rng(0).normal(size=(16, 24, 24)), name="a")
+    for title in ("Hyperbolic segmentation", "Poincaré disk"):
+        viewer.window.add_plugin_dock_widget("napari-hypseg", title)
+    desk = desk_of(viewer)
+    rest(lambda: desk.session is not None and not desk.runner.title and desk.loader.choices)
+    viewer.close()
+    return weakref.ref(viewer), weakref.ref(desk)
+
+held = work()
+
+def gone():
+    gc.collect()
+    return all(each() is None for each in held)
+
+rest(gone)
+"""
+
+
+def test_nothing_keeps_a_viewer_that_is_closed(tmp_path):
+    """Nor its desk; in a process of its own, since test fixtures hold their viewers."""
+    environment = {
+        **os.environ, "NAPARI_CONFIG": str(tmp_path / "napari.yaml"), "TMPDIR": str(tmp_path)
+    }  # fmt: skip
+    command = [sys.executable, "-c", _KEPT]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 0, ended.stderr
+
+
 def test_the_desk_ends_with_its_window(make_napari_viewer, qtbot, tmp_path):
     viewer = make_napari_viewer()
     viewer.add_image(ball(), name="a")
