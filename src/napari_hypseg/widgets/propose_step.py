@@ -78,7 +78,7 @@ class ProposeStep(Step):
         # Keys are for the slider inside: the frame around it counts on its own.
         self.slider.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.tree = TreeView(desk)
-        self.table = RowTable(_COLUMNS)
+        self.table = RowTable(_COLUMNS, names=False)
         self.keep = action(self, "Keep", "K", self.keep_chosen, anywhere=True)
         self.keep_all = action(self, "Keep all", "", self._keep_all)
         self.only = action(self, "Only chosen", "O", self._turn_only)

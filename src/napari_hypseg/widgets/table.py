@@ -50,7 +50,9 @@ class RowTable(QTableWidget):
     Parameters
     ----------
     columns : mapping of str to str
-        Names and tooltips; the second one takes the room that is left.
+        Names and tooltips.
+    names : bool
+        Whether the second one holds names and takes the room that is left; else all share it.
 
     Attributes
     ----------
@@ -68,7 +70,7 @@ class RowTable(QTableWidget):
     edited = Signal(int, int, object)
     kept = Signal(int, int)
 
-    def __init__(self, columns: Mapping[str, str]) -> None:
+    def __init__(self, columns: Mapping[str, str], *, names: bool = True) -> None:
         super().__init__(0, len(columns))
         self.keys: list[int] = []
         self._rows: dict[int, Sequence[Cell]] = {}
@@ -80,8 +82,9 @@ class RowTable(QTableWidget):
         self.verticalHeader().hide()
         self.verticalHeader().setDefaultSectionSize(_HEIGHT)
         header.setSectionsClickable(True)
-        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        header.setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
+        modes = QHeaderView.ResizeMode
+        header.setSectionResizeMode(modes.ResizeToContents if names else modes.Stretch)
+        header.setSectionResizeMode(1, modes.Stretch)
         # Qt's own sorting would move the cells while they are filled.
         header.setSortIndicatorShown(True)
         header.setSortIndicator(0, Qt.SortOrder.AscendingOrder)
