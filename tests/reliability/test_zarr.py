@@ -44,6 +44,7 @@ EVERY_OLD = [
     ({"shape": [2**40, 2**40, 2**40]}, "make no sense"),
     ({"chunks": [0, 2, 2]}, "make no sense"),
     ({"shape": [3, 4, True]}, "make no sense"),
+    ({"shape": [3, 4, 5 * 10**12]}, "make no sense"),
     ({"dimension_separator": "/../../"}, "names its chunks"),
 ]
 

@@ -40,6 +40,8 @@ _MOST_METADATA = 1 << 26
 _MOST_CHUNK = 1 << 31
 _MOST_SHARD = 1 << 36
 _MOST_ARRAY = 1 << 52
+# Voxels along one axis: whoever goes through its chunks counts them.
+_LONGEST = 1 << 20
 
 
 def open_zarr(where: str | os.PathLike[str], mode: Literal["r", "r+"] = "r") -> Node:
@@ -181,7 +183,7 @@ def _check_codec(codec: object, name: object, settings: Mapping[str, Any], known
 def _bytes(shape: object, item: int) -> int:
     """Bytes of an array, exactly."""
     sizes = _list(shape)
-    if len(sizes) > 32 or not all(type(n) is int and 0 <= n < 1 << 53 for n in sizes):
+    if len(sizes) > 32 or not all(type(n) is int and 0 <= n <= _LONGEST for n in sizes):
         raise VolumeError("is damaged: its shape or its chunks make no sense")
     return math.prod(sizes) * item  # type: ignore[arg-type]
 
