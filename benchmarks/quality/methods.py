@@ -149,7 +149,7 @@ _last: list[tuple[hs.Volume, Run, str, hs.Latents]] = []
 
 def _mapped(volume: hs.Volume, run: Run, preset: str) -> hs.Latents:
     if not (_last and _last[0][0] is volume and _last[0][1:3] == (run, preset)):
-        if preset == "default":
+        if preset != "cihs":
             chosen = hs.get_preset(preset)
             steps = chosen.training.steps
         else:
@@ -162,16 +162,20 @@ def _mapped(volume: hs.Volume, run: Run, preset: str) -> hs.Latents:
     return _last[0][3]
 
 
-def _ours(title: str, tree: Literal["things", "kinds"]) -> Method:
+def _ours(tree: Literal["things", "kinds"], preset: str = "default") -> Method:
     def labels(
         volume: hs.Volume, _features: Features | None, ks: Sequence[int], run: Run
     ) -> dict[int, Labels]:
-        found = hs.cluster(_mapped(volume, run, "default"), volume, tree=tree, seed=run.seed)
+        found = hs.cluster(_mapped(volume, run, preset), volume, tree=tree, seed=run.seed)
         return {k: found.labels(k) for k in ks}
 
+    name, title = f"tree-of-{tree}", f"tree of {tree}"
+    if preset != "default":
+        name, title = f"{preset}-{tree}", f"{preset} model as it comes, {title}"
     return Method(
-        f"tree-of-{title}", f"this package, tree of {title}",
-        lambda volume, run: _mapped(volume, run, "default").read(), labels, learns=True,
+        name, f"this package, {title}",
+        lambda volume, run: _mapped(volume, run, preset).read(), labels,
+        learns=preset == "default",
     )  # fmt: skip
 
 
@@ -209,8 +213,10 @@ _DENOISED = (
     ),
 )  # fmt: skip
 _LEARNED = (
-    _ours("things", "things"),
-    _ours("kinds", "kinds"),
+    _ours("things"),
+    _ours("kinds"),
+    _ours("things", "general"),
+    _ours("kinds", "general"),
     Method(
         "cihs", "CIHS, k-means of its points",
         lambda volume, run: _mapped(volume, run, "cihs").read(), _cihs, learns=True,

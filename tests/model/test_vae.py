@@ -12,6 +12,7 @@ import torch
 
 from napari_hypseg.geometry import ball
 from napari_hypseg.model import PRESETS, VAE, ModelConfig, Posterior, get_preset
+from napari_hypseg.model.scale_space import SCALE_OF, WIDTH
 
 EUCLIDEAN = ModelConfig(geometry="euclidean", gyroplane=False)
 
@@ -29,7 +30,9 @@ def _patches(count: int, scale: float = 1.0) -> torch.Tensor:
 def test_shapes_of_the_presets(name):
     config = get_preset(name).model
     network = _network(config)
-    posterior = network.encoder(_patches(3))
+    of_scales = config.encoder == "scales"
+    seen = torch.randn(3, WIDTH) if of_scales else _patches(3)
+    posterior = network.encoder(seen)
     assert posterior.mean.shape == posterior.sigma.shape == (3, config.latent_dim)
     assert bool((posterior.sigma > 0).all())
     if config.geometry == "hyperbolic":
@@ -39,8 +42,9 @@ def test_shapes_of_the_presets(name):
     assert samples.shape == (grid**3, 3, config.latent_dim)
     assert ratio.shape == (grid**3, 3)
     cube = samples.movedim(0, 1).reshape(3, grid, grid, grid, config.latent_dim)
-    assert network.decoder(cube).shape == (3, 1, 10, 10, 10)
-    assert network.decode(posterior.mean).shape == (3, 10, 10, 10)
+    assert network.decoder(cube).shape == seen.shape
+    picture = (3, 5, 9) if of_scales else (3, 10, 10)
+    assert network.decode(posterior.mean).shape == network.picture(seen).shape == picture
     assert network.distance(posterior.mean, posterior.mean.flip(0)).shape == (3,)
 
 
@@ -49,7 +53,22 @@ def test_other_dimensions_and_curvatures(dim, curvature):
     network = _network(ModelConfig(latent_dim=dim, curvature=curvature, hidden=20))
     posterior = network.encoder(_patches(2))
     assert bool((curvature * posterior.mean.square().sum(-1) < 1).all())
-    assert network.decode(posterior.mean).shape == (2, 10, 10, 10)
+    assert network.decode(posterior.mean).shape == (2, 10, 10)
+
+
+def test_a_picture_of_scales_has_a_row_for_each():
+    network = _network(get_preset("general").model)
+    rows = network.picture(torch.tensor(SCALE_OF, dtype=torch.float32)[None])[0]
+    np.testing.assert_array_equal(rows, np.tile(np.arange(5.0)[:, None], (1, 9)))
+
+
+def test_a_scale_that_is_left_out_counts_as_the_mean():
+    network = _network(get_preset("general").model)
+    seen = torch.randn(2, WIDTH)
+    seen[:, :20] = 0
+    hidden = seen.clone()
+    hidden[:, :20] = math.nan
+    torch.testing.assert_close(network.encoder(hidden).mean, network.encoder(seen).mean)
 
 
 def test_the_encoder_computes_what_its_layers_say():
@@ -126,7 +145,7 @@ def test_settings_survive_json():
 
 
 def test_no_such_preset():
-    with pytest.raises(ValueError, match=r"^no preset 'best'; there are default, cihs"):
+    with pytest.raises(ValueError, match=r"^no preset 'best'; there are default, general, cihs"):
         get_preset("best")
 
 

@@ -247,12 +247,14 @@ def train(
             trained.save(model)
         checkpoint.unlink(missing_ok=True)
     summary = trained.training
-    loss = summary["loss"][-1]
+    loss = next(reversed(summary["loss"]), None)
+    said = (
+        f"{loss['step']} steps in {summary['seconds']:.0f} s, loss {loss['total']:.1f}"
+        if loss
+        else "the general model as it comes, not trained further"
+    )
     result = {"model": str(model), "preset": preset, "seconds": summary["seconds"], "loss": loss}
-    _finish(
-        result, as_json,
-        [f"{model}: {loss['step']} steps in {summary['seconds']:.0f} s, loss {loss['total']:.1f}"],
-    )  # fmt: skip
+    _finish(result, as_json, [f"{model}: {said}"])
 
 
 @app.command()

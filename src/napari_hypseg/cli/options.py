@@ -93,9 +93,12 @@ Overwrite = Annotated[
 ]
 PresetName = Annotated[
     str,
-    typer.Option(help="What to train: default; cihs (the published system), or its ablations."),
+    typer.Option(
+        help="What to train: default; general, which comes along and needs no training; cihs (the "
+        "published system), or its ablations."
+    ),
 ]
-Steps = Annotated[int | None, typer.Option(min=1, help="Training steps; the preset's without.")]
+Steps = Annotated[int | None, typer.Option(min=0, help="Training steps; the preset's without.")]
 Seed = Annotated[int, typer.Option(min=0, help="The same seed gives the same result.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
 Ks = Annotated[

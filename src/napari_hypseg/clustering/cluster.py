@@ -27,7 +27,7 @@ from napari_hypseg.clustering.tree import MergeTree
 from napari_hypseg.clustering.ward import Merges, Regions, merge_regions_job, to_hyperboloid
 from napari_hypseg.geometry import geodesic
 from napari_hypseg.jobs import Job, Progress, finish
-from napari_hypseg.latents.intensity import Intensity, intensity_job
+from napari_hypseg.latents.intensity import Intensity, intensity_job, outside_job
 from napari_hypseg.latents.smooth import smooth_job
 from napari_hypseg.latents.store import Latents
 from napari_hypseg.volumes.volume import Box, Volume
@@ -142,9 +142,9 @@ def cluster(
     latents : Latents
         The points.
     volume : Volume, optional
-        The volume that was mapped. Its voxels' own intensities, weighed by their signal-to-noise
-        ratio, are smoothed together with the points, and both trees rest on both; without it, on
-        the points alone.
+        The volume that was mapped: what of it is padding stays outside. Where an encoder of
+        patches made the points, its voxels' own intensities, weighed by their signal-to-noise
+        ratio, are smoothed together with them, and both trees rest on both.
     tree : {"things", "kinds"}
         The tree of things: which things contain which (regions merge that touch, or that lie
         in the same one). The tree of kinds: what kinds of thing are there (clusters merge
@@ -195,15 +195,18 @@ def cluster_job(
     """
     if tree not in get_args(Kind):
         raise ValueError(f"there is no tree {tree!r}: things or kinds")
-    intensity = None
-    if volume is not None:
+    intensity = outside = None
+    if volume is not None and latents.is_whole:
+        outside = yield from outside_job(volume, latents)
+    elif volume is not None:
         intensity = yield from intensity_job(volume, latents)
+        outside = intensity.outside
     if smoothing:
         latents = yield from smooth_job(latents, smoothing, intensity=intensity, store=store)
     if tree == "things":
-        return (yield from _volume_job(latents, intensity))
-    if tree == "kinds" and intensity is not None:
-        return (yield from _kinds_job(latents, intensity, seed))
+        return (yield from _volume_job(latents, intensity, outside))
+    if tree == "kinds" and (latents.is_whole or intensity is not None):
+        return (yield from _kinds_job(latents, intensity, outside, seed))
     points, weights = yield from reduce_job(latents, seed=seed)
     return (yield from _disk_job(latents, points, weights, seed))
 
@@ -228,9 +231,10 @@ def _channels(
     return read
 
 
-def _volume_job(latents: Latents, intensity: Intensity | None) -> Job[TreeClustering]:
+def _volume_job(
+    latents: Latents, intensity: Intensity | None, outside: npt.NDArray[np.bool_] | None
+) -> Job[TreeClustering]:
     curvature, d, channels = _curvature(latents), latents.dim, _channels(latents, intensity)
-    outside = None if intensity is None else intensity.outside
 
     def read(box: Box) -> Points:
         points: Points = channels(box).astype(np.float64)
@@ -285,13 +289,18 @@ def _without(
     )  # fmt: skip
 
 
-def _kinds_job(latents: Latents, intensity: Intensity, seed: int) -> Job[TreeClustering]:
-    """The tree of the disk of points with intensities beside them."""
+def _kinds_job(
+    latents: Latents,
+    intensity: Intensity | None,
+    outside: npt.NDArray[np.bool_] | None,
+    seed: int,
+) -> Job[TreeClustering]:
+    """The tree of the points, with intensities beside them if there are any."""
     curvature, d = _curvature(latents), latents.dim
     labels, regions = yield from kinds_job(
         _rows(latents), latents.shape, _channels(latents, intensity),
         leaves=_LEAVES, dim=d, curvature=curvature, seed=seed,
-        outside=intensity.outside,
+        outside=outside,
     )  # fmt: skip
     return TreeClustering("kinds", labels, (yield from _tree_job(regions, curvature, d)))
 

@@ -12,9 +12,10 @@ import torch
 from torch.nn.functional import interpolate
 
 from napari_hypseg.figures.cloud import Cloud
+from napari_hypseg.jobs import finish
 from napari_hypseg.latents import Latents
-from napari_hypseg.latents.embed import read_padded
 from napari_hypseg.model import Model
+from napari_hypseg.training.features import Standard, fit_features_job, read_padded
 from napari_hypseg.volumes import Volume
 from napari_hypseg.volumes.normalize import Normalization, fit_normalization
 
@@ -33,9 +34,10 @@ class Glance:
         The latent point.
     voxel : tuple of int
         The voxel (z, y, x) of the latents' lattice whose point is nearest to it.
-    patch, reconstruction : array of float32, shape (m, m)
+    patch, reconstruction : array of float32, shape (m, m) or (scales, measures)
         Central slice through the patch around that voxel, as the network sees it, and through
-        what the decoder makes of the point; both in normalised intensity.
+        what the decoder makes of the point; both in normalised intensity. Of an encoder of scales
+        what it sees at each scale, fine to coarse, in standard deviations.
     """
 
     point: npt.NDArray[np.float32]
@@ -66,6 +68,10 @@ class Glances:
             warnings.simplefilter("ignore")
             return fit_normalization(self._volume)
 
+    @cached_property
+    def _standard(self) -> Standard:
+        return finish(fit_features_job(self._volume, self._normalization))
+
     def at(self, cloud: Cloud, place: tuple[float, float]) -> Glance:
         """What lies at a place on the disk on which a cloud of these latents is seen."""
         point = cloud.point_at(place)
@@ -83,6 +89,10 @@ class Glances:
                 strict=True,
             )
         ]  # fmt: skip
+        if config.encoder == "scales":
+            z, y, x = (slice(i, i + 1) for i in here)
+            seen = self._standard.read(volume, self._normalization, (z, y, x), torch.device("cpu"))
+            return np.asarray(self._model.network.picture(seen.flatten(0, 2))[0].numpy())
         cube = read_padded(volume, self._normalization, here, here, config.patch_size // 2)
         size = (config.input_size,) * 3
         seen = interpolate(torch.from_numpy(cube)[None, None], size=size, mode="trilinear")
@@ -93,5 +103,5 @@ class Glances:
         network = self._model.network
         device = next(network.parameters()).device
         with torch.inference_mode():
-            cube = network.decode(torch.from_numpy(point)[None].to(device))[0].cpu()
-        return np.asarray(cube[len(cube) // 2].numpy())
+            made = network.decode(torch.from_numpy(point)[None].to(device))[0].cpu()
+        return np.asarray(made.numpy())

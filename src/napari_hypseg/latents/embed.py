@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import time
@@ -11,8 +12,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -21,6 +20,7 @@ from napari_hypseg.latents.folded import compile_encoder
 from napari_hypseg.latents.store import Latents, open_latents
 from napari_hypseg.model.files import Model
 from napari_hypseg.training.devices import has_fast_bfloat16, select_device
+from napari_hypseg.training.features import Standard, fit_features_job, read_padded
 from napari_hypseg.volumes.noise import fit_noise_job
 from napari_hypseg.volumes.normalize import Normalization, fit_normalization_job
 from napari_hypseg.volumes.volume import Box, Volume
@@ -34,6 +34,8 @@ _BLOCK = {"cpu": 4096, "cuda": 65_536, "mps": 32_768}
 _REPORT_EVERY = 0.1
 # Voxels read at a time: well under a tenth of a second.
 _READ = 1 << 21
+# Voxels along each axis whose features are computed at a time.
+_SEEN = (32, 64, 64)
 # Coarse to fine: strides of the passes, and the fewest points that are worth one.
 _STRIDES = (8, 4, 2)
 _FEWEST = 10_000
@@ -141,6 +143,9 @@ def coarse_to_fine_job(
     """
     mapping = yield from _prepare_job(model, volume, box, stride, device)
     strides = [n * stride for n in _STRIDES if math.prod(mapping.shape(n * stride)) >= _FEWEST]
+    if mapping.standard is not None:
+        # The features of all voxels are needed for every eighth: the whole takes hardly longer.
+        strides = []
     latents = None
     for each in strides:
         latents = yield from mapping.pass_job(each, store(each), latents)
@@ -177,10 +182,14 @@ def _prepare_job(
         "geometry": config.geometry,
         "curvature": config.curvature,
     }
+    standard = None
+    if config.encoder == "scales":
+        standard = yield from fit_features_job(volume, normalization)
+        attributes["encoder"] = config.encoder
     encode = compile_encoder(model.network, target, precision)
     return _Mapping(
         volume, normalization, encode, target, config.patch_size, config.latent_dim, spans,
-        attributes, total, block_size(target, precision),
+        attributes, total, block_size(target, precision), standard,
     )  # fmt: skip
 
 
@@ -203,6 +212,8 @@ class _Mapping:
     attributes: dict[str, Any]
     total: int
     block: int
+    # Of features, where the encoder sees these and no patches.
+    standard: Standard | None
 
     def shape(self, stride: int) -> tuple[int, int, int]:
         """Number of points of a pass."""
@@ -232,16 +243,15 @@ class _Mapping:
                 points = torch.empty(*shape, self.dim, device=self.device)
                 if coarse is not None:
                     points[tuple(given)] = torch.from_numpy(coarse.read(before)).to(self.device)
-                for plane, patches in self._planes(span, stride):
-                    for places in _left(plane, None if coarse is None else given):
-                        asked, out = patches[places], points[plane][places]
-                        for part in self._blocks(asked):
-                            out[part] = self._encode(asked[part]).view_as(out[part])
-                            done += math.prod(asked[part].shape[:2])
-                            now = time.monotonic()
-                            if now - reported >= _REPORT_EVERY:
-                                yield Progress("mapping voxels", done, self.total)
-                                reported = time.monotonic()
+                see = self._patches if self.standard is None else self._scales
+                for out, seen in see(span, stride, points, None if coarse is None else given):
+                    for part in self._blocks(seen):
+                        out[part] = self._encode(seen[part]).view_as(out[part])
+                        done += math.prod(seen[part].shape[:2])
+                        now = time.monotonic()
+                        if now - reported >= _REPORT_EVERY:
+                            yield Progress("mapping voxels", done, self.total)
+                            reported = time.monotonic()
                 if writing is not None:
                     writing.result()
                 writing = writer.submit(_write, latents, span, *_start_copy(points))
@@ -263,13 +273,13 @@ class _Mapping:
             row += high
 
     def _encode(self, patches: Tensor) -> Tensor:
-        """Latent points of patches (y, x, p, p, p) one below the other; (y x, d).
+        """Latent points of patches (y, x, ...) one below the other; (y x, d).
 
         Where the device's memory is full, half as many at a time, from then on.
         """
         try:
             with torch.inference_mode():
-                return self.encode(patches.reshape(-1, self.patch**3))
+                return self.encode(patches.flatten(2).flatten(0, 1))
         except torch.OutOfMemoryError:
             if math.prod(patches.shape[:2]) == 1:
                 raise RuntimeError(
@@ -284,6 +294,31 @@ class _Mapping:
             stacklevel=2,
         )
         return torch.cat([self._encode(patches[part]) for part in self._blocks(patches)])
+
+    def _patches(
+        self, span: Box, stride: int, points: Tensor, given: list[slice] | None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """For some points (y, x, d) of a chunk that are not given the patches (y, x, p, p, p)."""
+        for plane, patches in self._planes(span, stride):
+            for places in _left(plane, given):
+                yield points[plane][places], patches[places]
+
+    def _scales(
+        self, span: Box, stride: int, points: Tensor, _given: list[slice] | None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """For some points (y, x, d) of a chunk the features (y, x, WIDTH)."""
+        assert self.standard is not None  # noqa: S101
+        shape = tuple(points.shape[:3])
+        sides = [max(1, side // stride) for side in _SEEN]
+        for corner in itertools.product(*map(range, (0, 0, 0), shape, sides)):
+            some = [slice(c, min(c + n, m)) for c, n, m in zip(corner, sides, shape, strict=True)]
+            z, y, x = (
+                slice(low + (s.start + p.start) * stride, low + (s.start + p.stop - 1) * stride + 1)
+                for (low, _), s, p in zip(self.spans, span, some, strict=True)
+            )
+            found = self.standard.read(self.volume, self.normalization, (z, y, x), self.device)
+            out = points[tuple(some)]
+            yield from zip(out, found[::stride, ::stride, ::stride], strict=True)
 
     def _planes(self, span: Box, stride: int) -> Iterator[tuple[int, Tensor]]:
         """For each plane of a chunk its number and its patches, shape (y, x, p, p, p)."""
@@ -341,16 +376,3 @@ def _start_copy(points: Tensor) -> tuple[Tensor, Callable[[], object]]:
 def _write(latents: Latents, span: Box, points: Tensor, wait: Callable[[], object]) -> None:
     wait()
     latents.array[span] = points.numpy()
-
-
-def read_padded(
-    volume: Volume, normalization: Normalization, first: list[int], last: list[int], halo: int
-) -> npt.NDArray[np.float32]:
-    """Normalised voxels from ``first - halo`` to ``last + halo``, mirrored beyond the border."""
-    spans, missing = [], []
-    for low, high, size in zip(first, last, volume.shape, strict=True):
-        start, stop = max(0, low - halo), min(size, high + halo + 1)
-        spans.append(slice(start, stop))
-        missing.append((start - (low - halo), (high + halo + 1) - stop))
-    z, y, x = spans
-    return np.pad(normalization.read(volume, (z, y, x)), missing, mode="symmetric")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from napari_hypseg.model.vae import VAE
+from napari_hypseg.model.vae import VAE, Encoder, Posterior, ScaleEncoder
 
 __all__ = ["compile_encoder", "multiply_adds"]
 
@@ -61,12 +61,23 @@ def compile_encoder(
     -------
     callable
         From patches of shape (n, p^3), p the configuration's patch size, in normalised intensity,
-        to latent points of shape (n, d). Call it without gradients, in one thread at a time.
+        or features of shape (n, WIDTH), to latent points of shape (n, d). Call it without
+        gradients, in one thread at a time.
     """
     encoder = network.encoder
+    if isinstance(encoder, ScaleEncoder):
+        layers_of_scales = _copy(network).to(device).encoder
+
+        def run_layers(features: Tensor) -> Tensor:
+            with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+                posterior: Posterior = layers_of_scales(features)
+            return posterior.mean
+
+        return run_layers
     if network.config.encoder != "strided":
         # A copy: the caller's network stays where it is.
         stack = _copy(network).to(device).encoder
+        assert isinstance(stack, Encoder)  # noqa: S101
 
         def run_stack(patches: Tensor) -> Tensor:
             with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
@@ -164,6 +175,7 @@ def _fold(network: VAE) -> list[tuple[Tensor, Tensor, int]]:
     """
     config = network.config
     encoder = _copy(network).double().cpu().encoder
+    assert isinstance(encoder, Encoder)  # noqa: S101
     steps: list[tuple[Tensor, Tensor, int]] = []
     channels, side = 1, config.input_size
     layers = [m for m in encoder.convolutions if isinstance(m, nn.Conv3d)]

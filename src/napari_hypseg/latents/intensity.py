@@ -15,7 +15,7 @@ from napari_hypseg.latents.store import Latents
 from napari_hypseg.volumes.normalize import Normalization
 from napari_hypseg.volumes.volume import Box, Volume
 
-__all__ = ["Intensity", "intensity_job"]
+__all__ = ["Intensity", "intensity_job", "outside_job"]
 
 # In a volume without noise the latent points would count for nothing; they keep a say.
 _MOST = 3.0
@@ -97,11 +97,9 @@ def intensity_job(volume: Volume, latents: Latents) -> Job[Intensity]:
     ValueError
         If the points are another volume's.
     """
+    outside = yield from outside_job(volume, latents)
     made: dict[str, Any] = dict(latents.array.attrs)
-    if made.get("volume") != (yield from volume.fingerprint_job()):
-        raise ValueError(f"{volume.name}: is not the volume of these latent points")
     normalization = Normalization.from_dict(made["normalization"])
-    outside = yield from _outside_job(volume, normalization, latents)
     noise = min(1.0, made["noise"])
     # Of the variance of 1 the noise takes its share.
     signal = math.sqrt(1 - noise**2)
@@ -115,13 +113,20 @@ def intensity_job(volume: Volume, latents: Latents) -> Job[Intensity]:
     )
 
 
-def _outside_job(
-    volume: Volume, normalization: Normalization, latents: Latents
-) -> Job[npt.NDArray[np.bool_] | None]:
-    """Whether each voxel that has a latent point lies outside; None where all do, or none."""
+def outside_job(volume: Volume, latents: Latents) -> Job[npt.NDArray[np.bool_] | None]:
+    """Whether each voxel that has a latent point lies outside; None where all do, or none.
+
+    Raises
+    ------
+    ValueError
+        If the points are another volume's.
+    """
+    made: dict[str, Any] = dict(latents.array.attrs)
+    if made.get("volume") != (yield from volume.fingerprint_job()):
+        raise ValueError(f"{volume.name}: is not the volume of these latent points")
+    normalization = Normalization.from_dict(made["normalization"])
     if normalization.padding is None and not normalization.holes:
         return None
-    made: dict[str, Any] = dict(latents.array.attrs)
     n = int(made["stride"])
     outside = np.empty(latents.shape, np.bool_)
     (first, _), *across = made["box"]

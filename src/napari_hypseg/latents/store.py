@@ -66,6 +66,11 @@ class Latents:
         return z, y, x
 
     @property
+    def is_whole(self) -> bool:
+        """Whether the encoder saw every scale, so that nothing need stand beside the points."""
+        return self.array.attrs.get("encoder") == "scales"
+
+    @property
     def dim(self) -> int:
         """Dimension d of the latent space."""
         return int(self.array.shape[3]) - self.beside

@@ -7,11 +7,12 @@ from napari_hypseg.model.config import (
     TrainingConfig,
     get_preset,
 )
-from napari_hypseg.model.files import Model, ModelError, load_model, save_model
+from napari_hypseg.model.files import GENERAL, Model, ModelError, load_model, save_model
 from napari_hypseg.model.gyroplane import GyroplaneConv3d
 from napari_hypseg.model.vae import VAE, Decoder, Encoder, Posterior
 
 __all__ = [
+    "GENERAL",
     "PRESETS",
     "VAE",
     "Decoder",

@@ -23,13 +23,15 @@ class ModelConfig:
     gyroplane : bool
         First decoder layer: gyroplane convolution (seed paper's equation 7), or a Euclidean
         convolution of the tangent coordinates at the origin.
-    encoder : {"strided", "stacked"}
-        ``strided``: four convolutions of stride 2 (10>5>3>2>1); ``stacked``: CIHS's stack of
-        stride 1 with paddings 2, 1, 1, 0 (10>10>8>6>2), forty times the work.
+    encoder : {"scales", "strided", "stacked"}
+        ``scales``: two fully connected layers on the scale space around a voxel (`scale_space`);
+        ``strided``: four convolutions of stride 2 (10>5>3>2>1) on a patch; ``stacked``: CIHS's
+        stack of stride 1 with paddings 2, 1, 1, 0 (10>10>8>6>2), forty times the work.
     channels : tuple of int
-        Filters of the four convolutions.
+        Filters of the four convolutions; unused with ``scales``.
     hidden : int
-        Width of a fully connected layer between the convolutions and the latent point; 0 for none.
+        Width of a fully connected layer between the convolutions and the latent point, 0 for none;
+        with ``scales`` that of both layers.
     planes : int
         Gyroplanes (or filters) of the first decoder layer.
     grid : int
@@ -50,7 +52,7 @@ class ModelConfig:
     geometry: Literal["hyperbolic", "euclidean"] = "hyperbolic"
     curvature: float = 1.0
     gyroplane: bool = True
-    encoder: Literal["strided", "stacked"] = "strided"
+    encoder: Literal["scales", "strided", "stacked"] = "strided"
     channels: tuple[int, int, int, int] = (8, 16, 32, 64)
     hidden: int = 0
     planes: int = 128
@@ -65,6 +67,8 @@ class ModelConfig:
             raise ValueError(f"the latent dimension must be at least 2, not {self.latent_dim}")
         if self.gyroplane and self.geometry == "euclidean":
             raise ValueError("gyroplanes need the hyperbolic latent space")
+        if self.encoder == "scales" and not self.hidden:
+            raise ValueError("the encoder of scales needs a hidden layer")
         if not self.curvature > 0:
             raise ValueError(f"the curvature constant must be positive, not {self.curvature}")
         if self.patch_size < 1 or self.patch_size % 2 == 0:
@@ -112,7 +116,7 @@ def _makes_sense(name: str, value: object, default: object) -> bool:
     return not isinstance(value, int) or isinstance(value, bool) or 0 <= value <= most
 
 
-_CHOICES = {"geometry": ("hyperbolic", "euclidean"), "encoder": ("strided", "stacked")}
+_CHOICES = {"geometry": ("hyperbolic", "euclidean"), "encoder": ("scales", "strided", "stacked")}
 
 
 @dataclass(frozen=True)
@@ -143,6 +147,9 @@ class TrainingConfig:
         Draw anchor sizes log-uniformly (the papers' scheme for large inputs).
     concentric : bool
         Centre each child in its anchor, as CIHS's code does, or place it anywhere inside.
+    pretrained : bool
+        Begin with the general model, which comes with the package. Sizes, gap and whether children
+        are concentric say nothing of an encoder of scales.
     """
 
     steps: int = 1200
@@ -162,6 +169,7 @@ class TrainingConfig:
     gap: int = 1
     log_sizes: bool = True
     concentric: bool = False
+    pretrained: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -212,6 +220,10 @@ _NO_TRIPLET = replace(_CIHS_TRAINING, triplet_weight=0.0)
 
 PRESETS: dict[str, Preset] = {
     "default": Preset(),
+    "general": Preset(
+        ModelConfig(encoder="scales", latent_dim=16, hidden=128, planes=64),
+        TrainingConfig(steps=0, batch_size=512, triplet_weight=1.0, pretrained=True),
+    ),
     "cihs": Preset(_CIHS_MODEL, _CIHS_TRAINING),
     "cihs-gyroconv": Preset(_CIHS_MODEL, _NO_TRIPLET),
     "cihs-triplet": Preset(_PLAIN_MODEL, _CIHS_TRAINING),
@@ -224,8 +236,9 @@ PRESETS: dict[str, Preset] = {
 def get_preset(name: str) -> Preset:
     """The preset called ``name``.
 
-    ``default`` is what we recommend; ``cihs`` is what the code of Hsu et al. (NeurIPS 2021) runs,
-    and ``cihs-*`` are the other rows of their ablation (table 2).
+    ``default`` is trained on a volume's patches; ``general`` is the model that comes with the
+    package, as it is or trained further; ``cihs`` is what the code of Hsu et al. (NeurIPS 2021)
+    runs, and ``cihs-*`` are the other rows of their ablation (table 2).
 
     Raises
     ------

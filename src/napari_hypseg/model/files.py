@@ -23,6 +23,7 @@ from napari_hypseg.volumes.normalize import Normalization
 from napari_hypseg.volumes.volume import Volume
 
 __all__ = [
+    "GENERAL",
     "Model",
     "ModelError",
     "build_network",
@@ -32,6 +33,8 @@ __all__ = [
     "save_tensors",
 ]
 
+#: The model that comes with the package, see `napari_hypseg.pretrain`.
+GENERAL = Path(__file__).parent / "general.hypseg"
 FORMAT_VERSION = 1
 _KEY = "napari_hypseg"
 
@@ -281,4 +284,4 @@ def _fault(training: Any) -> str:
         if len(row["shape"]) != 3 or not all(type(n) is int and n > 0 for n in row["shape"]):
             return "volumes"
     steps = training.get("settings", {}).get("steps", 1)
-    return "" if type(steps) is int and steps > 0 else "settings"
+    return "" if type(steps) is int and steps >= 0 else "settings"

@@ -13,6 +13,7 @@ from napari_hypseg.geometry.distributions import WrappedNormal
 from napari_hypseg.model.config import ModelConfig
 from napari_hypseg.model.dense import DenseConv3d, DenseConvTranspose3d, SteadyConv3d
 from napari_hypseg.model.gyroplane import GyroplaneConv3d
+from napari_hypseg.model.scale_space import SCALE_OF, SIGMAS, WIDTH
 
 __all__ = ["VAE", "Decoder", "Encoder", "Posterior"]
 
@@ -41,42 +42,18 @@ class Posterior(NamedTuple):
     sigma: Tensor
 
 
-class Encoder(nn.Module):
-    """Four 3D convolutions and a linear map to the latent point's tangent vector and scale."""
+class _PointEncoder(nn.Module):
+    """A linear map from features to the latent point's tangent vector and scale."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, features: int) -> None:
         super().__init__()
         self.config = config
-        size, width = config.input_size, 1
-        layers: list[nn.Module] = []
-        for channels, (stride, padding) in zip(
-            config.channels, _ENCODERS[config.encoder], strict=True
-        ):
-            convolution: type[nn.Conv3d] = nn.Conv3d
-            if config.encoder == "strided":
-                # A single input channel makes so small a kernel that a convolution is faster.
-                convolution = DenseConv3d if width > 1 else SteadyConv3d
-            layers += [convolution(width, channels, _KERNEL, stride, padding), nn.ReLU()]
-            width = channels
-            size = (size + 2 * padding - _KERNEL) // stride + 1
-        self.convolutions = nn.Sequential(*layers)
-        features = width * size**3
-        self.hidden: nn.Module = nn.Identity()
-        if config.hidden:
-            self.hidden = nn.Sequential(nn.Linear(features, config.hidden), nn.ReLU())
-            features = config.hidden
         self.mean = nn.Linear(features, config.latent_dim)
         self.sigma = nn.Linear(features, config.latent_dim)
 
-    def forward(self, patches: Tensor) -> Posterior:
-        """Posterior of each patch.
-
-        Parameters
-        ----------
-        patches : tensor, shape (batch, 1, m, m, m)
-            Normalised patches, resized to the input size m.
-        """
-        features = self.hidden(self.convolutions(patches).flatten(1)).float()
+    def to_posterior(self, features: Tensor) -> Posterior:
+        """Posterior of features, shape (batch, n)."""
+        features = features.float()
         # Under autocast too, the latent point is float32: the ball's rim is no place for rounding.
         with torch.autocast(features.device.type, enabled=False):
             sigma = softplus(self.sigma(features)) + _MIN_SIGMA
@@ -93,19 +70,107 @@ class Encoder(nn.Module):
         return ball.exp0(tangent, c=config.curvature)
 
 
+class ScaleEncoder(_PointEncoder):
+    """Two fully connected layers on a voxel's features, see `scale_space`."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config, config.hidden)
+        self.layers = nn.Sequential(
+            nn.Linear(WIDTH, config.hidden), nn.ReLU(),
+            nn.Linear(config.hidden, config.hidden), nn.ReLU(),
+        )  # fmt: skip
+
+    def forward(self, features: Tensor) -> Posterior:
+        """Posterior of each voxel.
+
+        Parameters
+        ----------
+        features : tensor, shape (batch, WIDTH)
+            Standardised over a volume; NaN where a scale is left out, as for a voxel's parent.
+        """
+        return self.to_posterior(self.layers(features.nan_to_num(0)))
+
+
+class Encoder(_PointEncoder):
+    """Four 3D convolutions and a linear map to the latent point's tangent vector and scale."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        size, width = config.input_size, 1
+        layers: list[nn.Module] = []
+        for channels, (stride, padding) in zip(
+            config.channels, _ENCODERS[config.encoder], strict=True
+        ):
+            convolution: type[nn.Conv3d] = nn.Conv3d
+            if config.encoder == "strided":
+                # A single input channel makes so small a kernel that a convolution is faster.
+                convolution = DenseConv3d if width > 1 else SteadyConv3d
+            layers += [convolution(width, channels, _KERNEL, stride, padding), nn.ReLU()]
+            width = channels
+            size = (size + 2 * padding - _KERNEL) // stride + 1
+        features = width * size**3
+        hidden: nn.Module = nn.Identity()
+        if config.hidden:
+            hidden = nn.Sequential(nn.Linear(features, config.hidden), nn.ReLU())
+            features = config.hidden
+        super().__init__(config, features)
+        self.convolutions = nn.Sequential(*layers)
+        self.hidden = hidden
+
+    def forward(self, patches: Tensor) -> Posterior:
+        """Posterior of each patch.
+
+        Parameters
+        ----------
+        patches : tensor, shape (batch, 1, m, m, m)
+            Normalised patches, resized to the input size m.
+        """
+        return self.to_posterior(self.hidden(self.convolutions(patches).flatten(1)))
+
+
+def _planes(config: ModelConfig) -> nn.Module:
+    """The first layer of a decoder: gyroplanes, or filters of the points' tangent vectors."""
+    if config.gyroplane:
+        return GyroplaneConv3d(config.latent_dim, 1, config.planes, curvature=config.curvature)
+    return nn.Conv3d(config.latent_dim, config.planes, 1)
+
+
+def _plane_features(config: ModelConfig, planes: nn.Module, latents: Tensor) -> Tensor:
+    """What that layer gives for latent points (batch, g, g, g, d): (batch, planes, g, g, g)."""
+    with torch.autocast(latents.device.type, enabled=False):
+        if config.gyroplane:
+            signed: Tensor = planes(latents[:, None])
+            return signed
+        if config.geometry == "hyperbolic":
+            latents = ball.log0(latents, c=config.curvature)
+        filtered: Tensor = planes(latents.movedim(-1, 1))
+        return filtered
+
+
+class ScaleDecoder(nn.Module):
+    """Gyroplane (or Euclidean) layer, and a fully connected one to a voxel's features."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.planes = _planes(config)
+        self.layers = nn.Sequential(
+            nn.ReLU(), nn.Linear(config.planes, config.hidden),
+            nn.ReLU(), nn.Linear(config.hidden, WIDTH),
+        )  # fmt: skip
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """Features of latent points, shape (batch, 1, 1, 1, d): (batch, WIDTH)."""
+        out: Tensor = self.layers(_plane_features(self.config, self.planes, latents).flatten(1))
+        return out
+
+
 class Decoder(nn.Module):
     """Gyroplane (or Euclidean) layer, then transposed convolutions that mirror the encoder."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.planes: nn.Module
-        if config.gyroplane:
-            self.planes = GyroplaneConv3d(
-                config.latent_dim, 1, config.planes, curvature=config.curvature
-            )
-        else:
-            self.planes = nn.Conv3d(config.latent_dim, config.planes, 1)
+        self.planes = _planes(config)
         widths = [*config.channels[::-1][1:], 1]
         size, width = config.grid, config.channels[-1]
         mix = SteadyConv3d if config.encoder == "strided" else nn.Conv3d
@@ -147,14 +212,7 @@ class Decoder(nn.Module):
         -------
         tensor, shape (batch, 1, m, m, m)
         """
-        with torch.autocast(latents.device.type, enabled=False):
-            if self.config.gyroplane:
-                features = self.planes(latents[:, None])
-            else:
-                if self.config.geometry == "hyperbolic":
-                    latents = ball.log0(latents, c=self.config.curvature)
-                features = self.planes(latents.movedim(-1, 1))
-        out: Tensor = self.layers(features)
+        out: Tensor = self.layers(_plane_features(self.config, self.planes, latents))
         return out
 
 
@@ -170,8 +228,9 @@ class VAE(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.encoder = Encoder(config)
-        self.decoder = Decoder(config)
+        scales = config.encoder == "scales"
+        self.encoder: Encoder | ScaleEncoder = (ScaleEncoder if scales else Encoder)(config)
+        self.decoder: Decoder | ScaleDecoder = (ScaleDecoder if scales else Decoder)(config)
 
     def sample(
         self, posterior: Posterior, count: int, generator: torch.Generator | None = None
@@ -212,10 +271,23 @@ class VAE(nn.Module):
 
         Returns
         -------
-        tensor, shape (batch, m, m, m)
-            Patches in normalised intensity.
+        tensor, shape (batch, m, m)
+            Middle planes of patches in normalised intensity; of scales see `picture`.
         """
         grid = self.config.grid
         cube = latents[:, None, None, None].expand(-1, grid, grid, grid, -1)
-        out: Tensor = self.decoder(cube)[:, 0]
-        return out
+        return self.picture(self.decoder(cube))
+
+    def picture(self, seen: Tensor) -> Tensor:
+        """What the encoder sees, for the eye: (batch, m, m), or (batch, scales, measures).
+
+        Parameters
+        ----------
+        seen : tensor, shape (batch, 1, m, m, m) or (batch, WIDTH)
+            Patches, of which the middle plane is shown; or features, of which each scale is a row.
+        """
+        if self.config.encoder != "scales":
+            return seen[:, 0, self.config.input_size // 2]
+        measures = seen[:, SCALE_OF.index(0) :]
+        rows, columns = len(SIGMAS), SCALE_OF.count(len(SIGMAS) - 1)
+        return measures[:, : rows * columns].reshape(-1, rows, columns)

@@ -71,7 +71,8 @@ def threads_note(config: ModelConfig, training: Mapping[str, Any]) -> str:
         The record of its training.
     """
     then, now = training.get("threads"), torch.get_num_threads()
-    if config.encoder == "strided" or training.get("device") != "cpu" or then in (None, now):
+    is_steady = config.encoder == "strided" or not training.get("loss")
+    if is_steady or training.get("device") != "cpu" or then in (None, now):
         return ""
     return (
         f"the model was trained with {then} thread{'' if then == 1 else 's'}, now there are {now}: "

@@ -42,8 +42,8 @@ def objective(
     ----------
     network : VAE
         The model.
-    patches : tensor, shape (3 batch, 1, m, m, m)
-        All anchors, then all positives, then all negatives.
+    patches : tensor, shape (3 batch, 1, m, m, m) or (3 batch, WIDTH)
+        All anchors, then all positives, then all negatives; NaN where a scale is left out.
     config : TrainingConfig
         Weights of the terms.
     generator : torch.Generator
@@ -58,7 +58,9 @@ def objective(
     batch, d = posterior.mean.shape
     layout = latents.reshape(cubes, grid, grid, grid, batch, d).permute(0, 4, 1, 2, 3, 5)
     decoded = network.decoder(layout.reshape(cubes * batch, grid, grid, grid, d))
-    error = decoded.float().view(cubes, batch, -1) - patches.view(batch, -1)
+    # What the encoder was not shown does not count.
+    seen = patches.view(batch, -1)
+    error = (decoded.float().view(cubes, batch, -1) - seen).masked_fill(seen.isnan(), 0.0)
     reconstruction = 0.5 * error.square().sum(-1).mean()
 
     triplet = torch.zeros((), device=patches.device)

@@ -259,6 +259,24 @@ class VoxelPool:
         )
         return torch.stack([z, y, x], dim=1)
 
+    def batch(self, count: int, side: int, generator: torch.Generator) -> Tensor:
+        """Voxels of random triplets: anchors, then positives, then negatives.
+
+        Parameters
+        ----------
+        count, generator
+            As for `draw`.
+        side : int
+            As for `gather`.
+
+        Returns
+        -------
+        tensor, shape (3 count, 1, m, m, m)
+        """
+        triplets = self.draw(count, generator)
+        places = Patches(*(torch.cat(parts) for parts in zip(*triplets, strict=True)))
+        return self.gather(places, side)
+
     def gather(self, patches: Patches, side: int) -> Tensor:
         """Voxels of patches, resized to a common side by trilinear interpolation.
 

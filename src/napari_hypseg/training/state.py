@@ -19,8 +19,9 @@ from napari_hypseg.model.files import Model, ModelError, build_network, load_ten
 from napari_hypseg.model.gyroplane import load_geoopt
 from napari_hypseg.model.vae import VAE
 from napari_hypseg.training.devices import has_fast_bfloat16
+from napari_hypseg.training.features import FeaturePool
 from napari_hypseg.training.losses import Losses, objective
-from napari_hypseg.training.patches import Patches, VoxelPool
+from napari_hypseg.training.patches import VoxelPool
 
 __all__ = ["Glimpse", "TrainingError", "TrainingState", "model_so_far"]
 
@@ -123,7 +124,7 @@ class TrainingState:
         """The newest entry of the history."""
         return self.history[-1] if self.history else {}
 
-    def advance(self, pool: VoxelPool) -> None:
+    def advance(self, pool: VoxelPool | FeaturePool) -> None:
         """Take one step.
 
         Raises
@@ -161,16 +162,14 @@ class TrainingState:
         if self.step % _RECORD_EVERY == 0 or self.step == self.training.steps:
             self._record()
 
-    def _gradients(self, pool: VoxelPool) -> Tensor | None:
+    def _gradients(self, pool: VoxelPool | FeaturePool) -> Tensor | None:
         """The losses of a batch, with the gradients in place; None if the memory is too small."""
         state = np.random.SeedSequence([self.seed, self.step]).generate_state(1, np.uint64)
         generator = torch.Generator(self.device).manual_seed(int(state[0]) >> 1)
         for optimiser in self._optimisers:
             optimiser.zero_grad()
         try:
-            triplets = pool.draw(self.batch_size, generator)
-            places = Patches(*(torch.cat(parts) for parts in zip(*triplets, strict=True)))
-            patches = pool.gather(places, self.network.config.input_size)
+            patches = pool.batch(self.batch_size, self.network.config.input_size, generator)
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bfloat16):
                 losses = objective(self.network, patches, self.training, generator)
             losses.total.backward()  # type: ignore[no-untyped-call]
@@ -190,16 +189,16 @@ class TrainingState:
         for grad in grads:
             grad.mul_(share)
 
-    def glimpse(self, pool: VoxelPool) -> Glimpse:
+    def glimpse(self, pool: VoxelPool | FeaturePool) -> Glimpse:
         """What the network makes of a few patches; it disturbs no random number of a step."""
         generator = torch.Generator(self.device).manual_seed(self.seed)
-        config = self.network.config
-        places = pool.draw(_GLIMPSES, generator).anchor
+        network = self.network
         with torch.inference_mode():
-            patches = pool.gather(places, config.input_size)
-            made = self.network.decode(self.network.encoder(patches).mean)
-        middle = config.input_size // 2
-        return Glimpse(patches[:, 0, middle].cpu().numpy(), made[:, middle].cpu().numpy())
+            batch = pool.batch(_GLIMPSES, network.config.input_size, generator)
+            # The positives: of features all scales are there.
+            patches = batch.chunk(3)[network.config.encoder == "scales"]
+            made = network.decode(network.encoder(patches).mean)
+        return Glimpse(network.picture(patches).cpu().numpy(), made.cpu().numpy())
 
     def _record(self) -> None:
         count = (self.step - 1) % _RECORD_EVERY + 1

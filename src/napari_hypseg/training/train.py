@@ -16,9 +16,10 @@ import torch
 
 from napari_hypseg.jobs import Job, Progress, finish
 from napari_hypseg.model.config import ModelConfig, Preset, TrainingConfig, get_preset
-from napari_hypseg.model.files import Model, ModelError
+from napari_hypseg.model.files import GENERAL, Model, ModelError, load_model
 from napari_hypseg.model.mismatch import traits
 from napari_hypseg.training.devices import select_device
+from napari_hypseg.training.features import FeaturePool, pool_features_job
 from napari_hypseg.training.patches import Piece, VoxelPool, largest_anchor
 from napari_hypseg.training.state import TrainingState
 from napari_hypseg.volumes.normalize import Normalization, fit_normalization_job
@@ -116,7 +117,7 @@ def train_job(
     """
     single = isinstance(volumes, Volume | np.ndarray)
     volumes = [volumes] if single else list(volumes)  # type: ignore[list-item, arg-type]
-    name, chosen, config = _settle(preset, steps, start)
+    name, chosen, config, start = _settle(preset, steps, start)
     if not volumes:
         raise ValueError("training needs at least 1 volume")
     for volume in volumes:
@@ -125,24 +126,22 @@ def train_job(
                 f"training needs a Volume, or several, not {type(volume).__name__}: make one of an "
                 "array by Volume(array, voxel_size)"
             )
-    for volume in volumes:
-        try:
-            largest_anchor(volume.shape, config)
-        except ValueError as error:
-            raise VolumeError(f"{volume.name}: {error}") from None
+    if chosen.encoder != "scales":
+        for volume in volumes:
+            try:
+                largest_anchor(volume.shape, config)
+            except ValueError as error:
+                raise VolumeError(f"{volume.name}: {error}") from None
     target = select_device(device)
 
-    pieces: list[Piece] = []
+    normalizations: list[Normalization] = []
     fits: list[dict[str, Any]] = []
     for volume in volumes:
         fit = yield from fit_normalization_job(volume)
         described = {"name": volume.name, "fingerprint": (yield from volume.fingerprint_job())}
         learned = {"shape": list(volume.shape), **traits(volume, fit), **fit.to_dict()}
         fits.append({**described, **learned})
-        pieces += yield from _load_job(volume, fit, _MOST_VOXELS // len(volumes), seed)
-    pool = VoxelPool(pieces, config, target)
-    del pieces
-
+        normalizations.append(fit)
     state = TrainingState(chosen, config, seed, target, start)
     if checkpoint is not None and checkpoint.exists():
         try:
@@ -150,6 +149,19 @@ def train_job(
         except ModelError as error:
             warnings.warn(f"{error}; the training begins anew", stacklevel=2)
             state = TrainingState(chosen, config, seed, target, start)
+    pool: VoxelPool | FeaturePool
+    if state.step == config.steps:
+        pass
+    elif chosen.encoder == "scales":
+        pool = yield from pool_features_job(
+            list(zip(volumes, normalizations, strict=True)), target, seed
+        )
+    else:
+        pieces: list[Piece] = []
+        for volume, fit in zip(volumes, normalizations, strict=True):
+            pieces += yield from _load_job(volume, fit, _MOST_VOXELS // len(volumes), seed)
+        pool = VoxelPool(pieces, config, target)
+        del pieces
     began = reported = saved = time.monotonic()
     glimpsed = -math.inf
     yield Progress("training", state.step, config.steps)
@@ -198,7 +210,7 @@ def is_trained_so(
     start: Model | None = None,
 ) -> bool:
     """Whether `train` with these arguments would give this model again."""
-    _, chosen, config = _settle(preset, steps, start)
+    _, chosen, config, start = _settle(preset, steps, start)
     return (
         model.config == chosen
         and model.training.get("start") == (None if start is None else start.fingerprint())
@@ -212,8 +224,8 @@ def is_trained_so(
 
 def _settle(
     preset: str | Preset, steps: int | None, start: Model | None
-) -> tuple[str, ModelConfig, TrainingConfig]:
-    """Name, architecture and training settings that arguments stand for."""
+) -> tuple[str, ModelConfig, TrainingConfig, Model | None]:
+    """Name, architecture, training settings and first weights that arguments stand for."""
     if start is not None:
         name, model = start.preset, start.config
         config = TrainingConfig.from_dict(start.training["settings"])
@@ -223,9 +235,13 @@ def _settle(
         model, config = chosen.model, chosen.training
     if steps is not None:
         config = replace(config, steps=steps)
-    if config.steps < 1:
-        raise ValueError(f"training needs at least 1 step, not {config.steps}")
-    return name, model, config
+    least = 0 if config.pretrained else 1
+    if config.steps < least:
+        steps_at_least = "1 step" if least else "0 steps"
+        raise ValueError(f"training needs at least {steps_at_least}, not {config.steps}")
+    if start is None and config.pretrained:
+        start = load_model(GENERAL)
+    return name, model, config, start
 
 
 def _load_job(volume: Volume, fit: Normalization, most: int, seed: int) -> Job[list[Piece]]:

@@ -27,7 +27,9 @@ _TRAINING = "training"
 _ENDING = ".hypseg"
 
 _PRESETS = {
-    "default": "Ours: quick, and the one to begin with",
+    "default": "Trained on this volume alone: the one to begin with",
+    "general": "The general model, made from simulated volumes: with 0 steps as it comes, at "
+    "once; with more trained further on this volume",
     "cihs": "The published system (Hsu et al., NeurIPS 2021): many times slower",
 }
 
@@ -71,8 +73,9 @@ class ModelStep(Step):
         self.form = Container(widgets=[
             ComboBox(name="preset", label="Preset", choices=["default"], tooltip="What to train: "
                      "the default, or the published system and its ablations"),
-            SpinBox(name="steps", label="Steps", min=1, max=1_000_000, step=100, tooltip="Training "
-                    "steps: more take longer and may show finer things"),
+            SpinBox(name="steps", label="Steps", min=0, max=1_000_000, step=100, tooltip="Training "
+                    "steps: more take longer and may show finer things; none take the general "
+                    "model as it comes"),
             SpinBox(name="seed", label="Seed", max=2**31 - 1, tooltip="The same seed gives the "
                     "same result on the same machine"),
             ComboBox(name="device", label="Device", choices=[("best there is", "auto")],
