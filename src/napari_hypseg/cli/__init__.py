@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+TYPE_CHECKING = False  # Not from typing: nothing is imported before Ctrl-C is told.
+if TYPE_CHECKING:
+    from types import FrameType
+
 __all__ = ["main"]
 
 # Errors that a person can act on, and how the libraries call too little memory.
@@ -13,15 +17,24 @@ _NO_MEMORY = ("allocate memory", "Cannot allocate", "can't start new thread", "b
 def main() -> None:
     """Run `hypseg`: errors that a person can act on become one line and exit code 1."""
     # Imported here and later, not above: what is pressed meanwhile then ends in a line as well.
+    import os
     import signal
     import sys
     import warnings
 
     stopped = False
 
-    def stop(*_: object) -> None:
+    def stop(_number: int, frame: FrameType | None) -> None:
         nonlocal stopped
         stopped = True
+        while frame is not None:
+            if frame.f_code.co_filename.startswith("<frozen importlib"):
+                # A library is being imported. What is raised in the C++ of one aborts the process;
+                # and no import is in the middle of writing.
+                say("stopped")
+                sys.stderr.flush()
+                os._exit(130)
+            frame = frame.f_back
         raise KeyboardInterrupt
 
     def warn(message: Warning | str, *_: object, **__: object) -> None:

@@ -71,7 +71,8 @@ def threads_note(config: ModelConfig, training: Mapping[str, Any]) -> str:
         The record of its training.
     """
     then, now = training.get("threads"), torch.get_num_threads()
-    is_steady = config.encoder == "strided" or not training.get("loss")
+    was_trained = training.get("settings", {}).get("steps") != 0
+    is_steady = config.encoder == "strided" or not was_trained
     if is_steady or training.get("device") != "cpu" or then in (None, now):
         return ""
     return (
