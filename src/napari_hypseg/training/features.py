@@ -114,7 +114,7 @@ class FeaturePool:
         device = self.features.device
         places = torch.randint(len(self.features), (2, count), generator=generator, device=device)
         positive, negative = self.features[places[0]], self.features[places[1]]
-        # At least two scales stay, or all but the finest are kept.
+        # The two coarsest always stay.
         finest = torch.randint(1, len(SIGMAS) - 1, (count, 1), generator=generator, device=device)
         scales = torch.tensor(SCALE_OF, device=device)
         anchor = positive.masked_fill(scales < finest, math.nan)
