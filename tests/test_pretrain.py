@@ -74,6 +74,13 @@ def test_it_finds_what_it_was_not_shown_without_training():
     assert evaluate(clusters.labels(4), toy.levels[1]).mean_dice > 0.6
 
 
+def test_its_file_can_be_trained_further_like_any_other():
+    volume = hs.make_toy("regular").volume
+    model = hs.train(volume, start=load_model(GENERAL), steps=2)
+    assert model.preset == "general"
+    assert model.fingerprint() != load_model(GENERAL).fingerprint()
+
+
 def test_trained_further_it_reconstructs_a_volume_better():
     volume = hs.make_toy("texture", seed=5).volume
     losses = hs.train(volume, preset="general", steps=60, seed=0).training["loss"]

@@ -157,7 +157,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"{len(worlds)} worlds after {time.monotonic() - began:.0f} s", flush=True)
     features, classes = (torch.from_numpy(np.stack(parts)) for parts in zip(*worlds, strict=True))
     network = pretrain(features, classes, steps=asked.steps, seed=asked.seed)
-    summary = {"worlds": asked.worlds, "steps": asked.steps, "seed": asked.seed}
+    # How it is trained further, if it is.
+    settings = get_preset("general").training.to_dict()
+    summary = {
+        "settings": settings, "worlds": asked.worlds, "steps": asked.steps, "seed": asked.seed,
+    }  # fmt: skip
     Model(network, "general", summary).save(asked.out)
 
 
