@@ -1,4 +1,4 @@
-"""`python -m benchmarks [mapping|clustering|training|growth|roofline]`: all of them by default."""
+"""`python -m benchmarks [mapping|clustering|training|growth]`: all of them by default."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from benchmarks import clustering, growth, mapping, roofline, training
+from benchmarks import clustering, growth, mapping, training
 from benchmarks.measure import machine, show
 
 PARTS = {
@@ -14,7 +14,6 @@ PARTS = {
     "clustering": clustering.run,
     "training": training.run,
     "growth": growth.run,
-    "roofline": roofline.run,
 }
 
 

@@ -1,6 +1,6 @@
 """Peak memory and time of `segment` by the size of the volume, each in a process of its own.
 
-`python -m benchmarks.growth 250 512 512` does one size, and the time to the first labels.
+`python -m benchmarks.growth 250 512 512` does one size.
 """
 
 from __future__ import annotations
@@ -9,17 +9,13 @@ import json
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.measure import Row
-from napari_hypseg.clustering import cluster
-from napari_hypseg.latents import coarse_to_fine_job
-from napari_hypseg.model import VAE, Model, get_preset, load_model
+from napari_hypseg.model import GENERAL
 from napari_hypseg.samples import make_toy
-from napari_hypseg.volumes import read_volume
 from napari_hypseg.volumes.volume import Volume
 from napari_hypseg.volumes.write import write_image
 
@@ -42,28 +38,16 @@ def made_up(path: Path, shape: tuple[int, ...]) -> None:
 
 
 def segment(folder: Path, shape: tuple[int, ...]) -> dict:
-    """Run `hypseg segment` on a made up volume with an untrained model."""
-    volume, model = folder / "made_up.mrc", folder / "model.hypseg"
+    """Run `hypseg segment` on a made up volume with the general model."""
+    volume = folder / "made_up.mrc"
     made_up(volume, shape)
-    Model(VAE(get_preset("default").model).eval(), "default", {"settings": {}}).save(model)
     command = [
         sys.executable, "-c", "from napari_hypseg.cli import main; main()",
-        "segment", str(volume), "--model", str(model),
+        "segment", str(volume), "--model", str(GENERAL),
         "--out", str(folder / "out"), "-k", "2:8", "--json",
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
-
-
-def first_labels(folder: Path) -> float:
-    """Seconds from opening the volume that `segment` left to labels of the coarsest pass."""
-    began = time.perf_counter()
-    volume = read_volume(folder / "made_up.mrc")
-    for progress in coarse_to_fine_job(load_model(folder / "model.hypseg"), volume):
-        if progress.partial is not None:
-            cluster(progress.partial, volume).labels(6)
-            break
-    return time.perf_counter() - began
 
 
 def run(quick: bool) -> list[Row]:
@@ -88,4 +72,3 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as place:
         found = segment(Path(place), tuple(map(int, sys.argv[1:4])))
         print({**found["seconds"], "peak memory, GB": found["peak_memory_gb"]}, flush=True)
-        print("first labels after", round(first_labels(Path(place)), 1), "s")

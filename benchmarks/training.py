@@ -5,10 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from benchmarks.measure import Row, take_turns
+from napari_hypseg.jobs import finish
 from napari_hypseg.model import get_preset
 from napari_hypseg.training import select_device
+from napari_hypseg.training.features import FeaturePool, pool_features_job
 from napari_hypseg.training.patches import VoxelPool
 from napari_hypseg.training.state import TrainingState
+from napari_hypseg.volumes import Volume, fit_normalization
 
 
 def run(quick: bool) -> list[Row]:
@@ -18,7 +21,12 @@ def run(quick: bool) -> list[Row]:
     for name, steps in (("cihs", 1), ("default", 10)):
         preset = get_preset(name)
         state = TrainingState(preset.model, preset.training, 0, device)
-        pool = VoxelPool([(voxels, np.zeros(voxels.shape, bool))], preset.training, device)
+        pool: VoxelPool | FeaturePool
+        if name == "default":
+            volume = Volume(voxels)
+            pool = finish(pool_features_job([(volume, fit_normalization(volume))], device, 0))
+        else:
+            pool = VoxelPool([(voxels, np.zeros(voxels.shape, bool))], preset.training, device)
 
         def advance(state=state, pool=pool, steps=steps) -> None:
             for _ in range(steps):

@@ -59,8 +59,8 @@ def test_pretraining_parts_classes_and_its_seed_decides(worlds, capsys):
 
 def test_training_without_steps_gives_the_general_model_at_once():
     volume = hs.make_toy("regular").volume
-    model, general = hs.train(volume, preset="general"), load_model(GENERAL)
-    assert model.config == get_preset("general").model == general.config
+    model, general = hs.train(volume, preset="default"), load_model(GENERAL)
+    assert model.config == get_preset("default").model == general.config
     assert model.fingerprint() == general.fingerprint()
     assert model.training["volumes"][0]["name"] == volume.name
     assert model.training["loss"] == []
@@ -69,7 +69,7 @@ def test_training_without_steps_gives_the_general_model_at_once():
 
 def test_it_finds_what_it_was_not_shown_without_training():
     toy = hs.make_toy("irregular", seed=3)
-    clusters = hs.cluster(hs.embed(hs.train(toy.volume, preset="general"), toy.volume), toy.volume)
+    clusters = hs.cluster(hs.embed(hs.train(toy.volume, preset="default"), toy.volume), toy.volume)
     assert evaluate(clusters.labels(2), toy.levels[0]).mean_dice > 0.9
     assert evaluate(clusters.labels(4), toy.levels[1]).mean_dice > 0.6
 
@@ -77,11 +77,11 @@ def test_it_finds_what_it_was_not_shown_without_training():
 def test_its_file_can_be_trained_further_like_any_other():
     volume = hs.make_toy("regular").volume
     model = hs.train(volume, start=load_model(GENERAL), steps=2)
-    assert model.preset == "general"
+    assert model.preset == "default"
     assert model.fingerprint() != load_model(GENERAL).fingerprint()
 
 
 def test_trained_further_it_reconstructs_a_volume_better():
     volume = hs.make_toy("texture", seed=5).volume
-    losses = hs.train(volume, preset="general", steps=60, seed=0).training["loss"]
+    losses = hs.train(volume, preset="default", steps=60, seed=0).training["loss"]
     assert losses[-1]["reconstruction"] < losses[0]["reconstruction"]

@@ -1,4 +1,4 @@
-"""The outcome that CI holds: small volumes, trained, mapped, clustered and scored in a minute.
+"""The outcome that CI holds: small volumes mapped, clustered and scored in a minute.
 
 `python -m benchmarks.quality.outcome --seeds 8` prints mean and spread over seeds, as
 `tests/outcome.json` records them. A recorded figure is changed by a commit that says why.
@@ -23,7 +23,8 @@ __all__ = ["figures", "volumes"]
 
 Levels = tuple[npt.NDArray[Any], ...]
 
-STEPS = 40
+# Machines round differently, and the tree of things has no seed.
+LEAST = 0.03
 # As in a denoised tomogram; a clean toy forgives everything.
 NOISE = 0.5
 KS = range(2, 9)
@@ -54,7 +55,7 @@ def figures(data: Path, seed: int = 0) -> dict[str, float]:
     """Mean matched Dice of each level at its number of classes; of one target, the best label."""
     found = {}
     for name, volume, levels in volumes(data):
-        latents = hs.embed(hs.train(volume, steps=STEPS, seed=seed), volume)
+        latents = hs.embed(hs.train(volume, seed=seed), volume)
         for tree in TREES:
             clusters = hs.cluster(latents, volume, tree=tree, seed=seed)  # type: ignore[arg-type]
             found |= {f"{name}, {what}, tree of {tree}": f for what, f in _scores(clusters, levels)}
@@ -84,7 +85,7 @@ def main() -> None:
     recorded = {
         name: {
             "mean": round(float(np.mean(found)), 3),
-            "spread": round(2 * float(np.std(found, ddof=1)), 3),
+            "spread": round(max(LEAST, 2 * float(np.std(found, ddof=1))), 3),
             "seeds": len(found),
         }
         for name, found in values.items()

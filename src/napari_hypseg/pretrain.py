@@ -95,7 +95,7 @@ def unlikeness(points: Tensor, classes: Tensor, curvature: float) -> Tensor:
 
 
 def pretrain(features: Tensor, classes: Tensor, *, steps: int = STEPS, seed: int = SEED) -> VAE:
-    """Train the network of the preset ``general``.
+    """Train the network of the preset ``default``.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ def pretrain(features: Tensor, classes: Tensor, *, steps: int = STEPS, seed: int
     geoopt = load_geoopt()
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
-    network = VAE(get_preset("general").model)
+    network = VAE(get_preset("default").model)
     curvature = network.config.curvature
     optimiser = geoopt.optim.RiemannianAdam(network.parameters(), lr=_LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, _LEARNING_RATE, steps)
@@ -158,11 +158,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     features, classes = (torch.from_numpy(np.stack(parts)) for parts in zip(*worlds, strict=True))
     network = pretrain(features, classes, steps=asked.steps, seed=asked.seed)
     # How it is trained further, if it is.
-    settings = get_preset("general").training.to_dict()
+    settings = get_preset("default").training.to_dict()
     summary = {
         "settings": settings, "worlds": asked.worlds, "steps": asked.steps, "seed": asked.seed,
     }  # fmt: skip
-    Model(network, "general", summary).save(asked.out)
+    Model(network, "default", summary).save(asked.out)
 
 
 if __name__ == "__main__":

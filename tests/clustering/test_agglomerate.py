@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -73,12 +72,9 @@ def test_the_border_that_saves_least_for_its_area_goes_first():
     weights = [1000, 1000, 30, *[10_000] * 9]
     areas = {(0, 1): 400, (1, 2): 60, **{(0, i): 100 for i in range(3, n)}}
     contacts = _contacts(n, areas, {0: 1000, 1: 500, 2: 100, **dict.fromkeys(range(3, n), 1000)})
-    # By Ward 125 for the wave and 65.5 for the thing; for their areas, to the power 0.85, 0.77
-    # and 2.0.
+    # By Ward's criterion alone, 125 for the wave and 65.5 for the thing; for their areas, to the
+    # power 2/3, 2.3 and 4.3.
     np.testing.assert_array_equal(_merge(points, weights, contacts).pairs[0], [0, 1])
-    # By Ward's criterion alone, which counts among the last ones, the thing goes first.
-    few = _merge(points[:3], weights[:3], contacts[:3, :3])
-    np.testing.assert_array_equal(few.pairs[0], [1, 2])
 
 
 def test_things_that_are_alike_in_the_same_one_become_one():
@@ -106,52 +102,6 @@ def test_things_in_different_ones_stay_apart():
     assert all(len({i % 2 for i in group}) == 1 for group in left)
 
 
-@pytest.mark.parametrize(("thickness", "mean"), [(0.5, 1.5), (2.0, 1.5), (0.5, 4.0)])
-def test_a_thin_mixture_of_what_it_lies_between_goes_first(thickness, mean):
-    # A bright vesicle, 0, in a dark cell, 1, a shell between them, 2, and in the cell a faint
-    # thing, 3, that differs from it by less than the shell from both; and what keeps the last
-    # rules away.
-    n = 15
-    points = np.array([3.0, 0.0, mean, 1.2, *range(1000, 12_000, 1000)])
-    weights = [20_000, 50_000, 1000 * thickness, 500 * thickness, *[90_000] * 11]
-    areas = {(0, 2): 500, (1, 2): 500, (1, 3): 500, **{(1, i): 10 for i in range(4, n)}}
-    contacts = _contacts(n, areas, {1: 9000, **dict.fromkeys(range(4, n), 9000)})
-    first = set(_merge(points, weights, contacts).pairs[0].tolist())
-    # A thick one, or one that is brighter than both, is something of its own.
-    assert first == ({0, 2} if (thickness, mean) == (0.5, 1.5) else {1, 3})
-
-
-def test_what_holds_another_one_stays_until_that_has_gone():
-    # Background, a faint cell and a bright vesicle in it: by Ward's criterion the cell goes first.
-    points, weights = [0.0, 0.5, 3.0], [50_000, 20_000, 3000]
-    contacts = _contacts(3, {(0, 1): 6000, (1, 2): 1200}, {0: 15_000})
-    np.testing.assert_array_equal(_merge(points, weights, contacts).pairs, [[1, 2], [0, 3]])
-
-
-def test_nothing_leaves_what_holds_it_through_a_small_hole():
-    # A vesicle as bright as the background, which it touches with a tenth of its surface.
-    points, weights = [0.0, 2.0, 0.1], [50_000, 50_000, 3000]
-    contacts = _contacts(3, {(0, 1): 6000, (1, 2): 1080, (0, 2): 120}, {0: 15_000})
-    np.testing.assert_array_equal(_merge(points, weights, contacts).pairs, [[1, 2], [0, 3]])
-    # With a third of its surface it is free to.
-    contacts = _contacts(3, {(0, 1): 6000, (1, 2): 800, (0, 2): 400}, {0: 15_000})
-    np.testing.assert_array_equal(_merge(points, weights, contacts).pairs, [[0, 2], [3, 1]])
-
-
-def test_a_cell_and_its_membrane_hold_each_other():
-    # The background touches the cell through a hole in the membrane, and is as bright.
-    points, weights = [0.0, 2.0, 0.1], [90_000, 30_000, 60_000]
-    contacts = _contacts(3, {(0, 1): 900, (1, 2): 5000, (0, 2): 200}, {0: 8000, 1: 1000, 2: 1000})
-    np.testing.assert_array_equal(_merge(points, weights, contacts).pairs, [[1, 2], [0, 3]])
-
-
-def test_what_lies_in_nothing_merges_through_a_small_border():
-    # A background in two halves, which touch beside the cell with a tenth of their surfaces.
-    points, weights = [0.0, 0.1, 2.0], [50_000, 40_000, 60_000]
-    contacts = _contacts(3, {(0, 1): 900, (0, 2): 4000, (1, 2): 4000}, {0: 5000, 1: 4500})
-    np.testing.assert_array_equal(_merge(points, weights, contacts).pairs, [[0, 1], [3, 2]])
-
-
 def _holder(group, groups, contacts):
     """The group that another one lies in with more than half of its surface."""
     surface = sum(contacts[np.ix_(groups[group], g)].sum() for k, g in groups.items() if k != group)
@@ -160,24 +110,6 @@ def _holder(group, groups, contacts):
         if other != group and 2 * contacts[np.ix_(groups[group], members)].sum() > surface:
             return other, surface
     return None, surface
-
-
-def _own(group, surfaces, squares, sizes, areas):
-    """How much of a region's worth is its own, and the two it lies between."""
-    best = 1.0, set()
-    if sizes[group] > 1.5 * surfaces[group]:
-        return best
-    larger = [o for o in sizes if sizes[o] > sizes[group]]
-    beside = [o for o in larger if areas[group, o] >= 0.25 * surfaces[group]]
-    for one, two in itertools.combinations(beside, 2):
-        # A triangle with these sides, in the plane.
-        span, to_one, to_two = squares[one, two], squares[group, one], squares[group, two]
-        apex = (to_one + span - to_two) / (2 * np.sqrt(span))
-        if 0 < apex < np.sqrt(span):
-            share = ((to_one - apex**2) / min(to_one, to_two) + 0.1) / 1.1
-            if share < best[0]:
-                best = share, {one, two}
-    return best
 
 
 @settings(max_examples=60, deadline=None)
@@ -197,13 +129,8 @@ def test_merges_are_those_of_a_plain_loop(n, seed, star):
     for made, (pair, found) in enumerate(zip(merges.pairs, merges.heights, strict=True)):
         held = {g: _holder(g, groups, contacts) for g in groups}
         holder = {g: h if h is None or held[h][0] != g else None for g, (h, _) in held.items()}
-        means = {g: np.average(points[m], axis=0, weights=weights[m]) for g, m in groups.items()}
         every = list(itertools.permutations(groups, 2))
-        squares = {(a, b): np.square(means[a] - means[b]).sum() for a, b in every}
         areas = {(a, b): contacts[np.ix_(groups[a], groups[b])].sum() for a, b in every}
-        sizes = {g: weights[m].sum() for g, m in groups.items()}
-        surfaces = {g: surface for g, (_, surface) in held.items()}
-        own = {g: _own(g, surfaces, squares, sizes, areas) for g in groups}
         options = {}
         for a, b in itertools.combinations(groups, 2):
             area = areas[a, b]
@@ -213,18 +140,8 @@ def test_merges_are_those_of_a_plain_loop(n, seed, star):
                 sums.append(weights[group] @ np.square(points[group] - mean).sum(1))
             cost = sums[2] - sums[0] - sums[1]
             siblings = holder[a] is not None and holder[a] == holder[b]
-            value = cost if len(groups) <= 8 else cost / (area + len(groups) ** 2 / 800) ** 0.85
-            value *= min(own[g][0] if other in own[g][1] else 1 for g, other in ((a, b), (b, a)))
-            if len(groups) > 10:
-                allowed = area or siblings
-            else:
-                full = [g for g in (a, b) if g in holder.values()]
-                inner = [g for g, o in ((a, b), (b, a)) if holder[g] == o]
-                out_of = any(held[g][0] not in (None, o) for g, o in ((a, b), (b, a)))
-                wide = area >= 0.2 * min(held[a][1], held[b][1])
-                allowed = area and (wide or not out_of) and not set(full) & set(inner)
-            if allowed:
-                options[a, b] = value, cost
+            if area or siblings:
+                options[a, b] = cost / (area + len(groups) ** 2 / 800) ** (2 / 3), cost
         a, b = sorted(pair)
         least = min(value for value, _ in options.values())
         np.testing.assert_allclose(options[a, b][0], least, rtol=1e-9, atol=1e-12)

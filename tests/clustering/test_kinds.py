@@ -1,4 +1,4 @@
-"""Clusters of voxels by all their coordinates, against scikit-learn's and Frechet means."""
+"""Clusters of voxels by their points, against scikit-learn's and Frechet means."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.cluster import KMeans
 
-from napari_hypseg.clustering import reduce
+from napari_hypseg.clustering import kinds
 from napari_hypseg.clustering.kinds import kinds_job
 from napari_hypseg.geometry import distance, exp0, frechet_means, log0
 from napari_hypseg.jobs import finish
@@ -18,63 +18,61 @@ BOXES = [(slice(z, z + 3), slice(0, 20), slice(0, 30)) for z in (0, 3, 6)]
 
 
 def _ball(c, seed=0):
-    """Points of the ball and one more coordinate, shape (z, y, x, 3)."""
+    """Points of the ball, shape (z, y, x, 3)."""
     rng = np.random.default_rng(seed)
-    points = exp0(torch.from_numpy(0.5 * rng.normal(size=(*SHAPE, 2))), c).numpy()
-    return np.concatenate([points, rng.normal(size=(*SHAPE, 1))], -1).astype(np.float32)
+    return exp0(torch.from_numpy(0.5 * rng.normal(size=(*SHAPE, 3))), c).float().numpy()
 
 
 @pytest.mark.parametrize("most", [1 << 20, 2000])
 @pytest.mark.parametrize("c", [1.0, 0.5])
 def test_clusters_as_k_means_does_and_gives_frechet_means(monkeypatch, most, c):
-    monkeypatch.setattr(reduce, "_SAMPLE", most)
-    channels = _ball(c)
+    monkeypatch.setattr(kinds, "_SAMPLE", most)
+    points = _ball(c)
     labels, regions = finish(
-        kinds_job(BOXES, SHAPE, lambda box: channels[box], leaves=24, dim=2, curvature=c, seed=0)
+        kinds_job(BOXES, SHAPE, lambda box: points[box], leaves=24, curvature=c, seed=0)
     )
     assert labels.shape == SHAPE
     np.testing.assert_array_equal(np.bincount(labels.ravel()), regions.weights)
 
-    flat, of = torch.from_numpy(channels).double().reshape(-1, 3), labels.ravel()
-    vectors = torch.cat([log0(flat[:, :2], c), flat[:, 2:]], 1).numpy()
+    flat, of = torch.from_numpy(points).double().reshape(-1, 3), labels.ravel()
+    vectors = log0(flat, c).numpy()
     means = np.array([vectors[of == i].mean(0) for i in range(24)])
     inertia = np.square(vectors - means[of]).sum()
     # One start each: local minima differ; what is fitted on a sample is a little worse.
     best = KMeans(24, n_init=1, random_state=0).fit(vectors).inertia_
     assert inertia < 1.05 * best
 
-    exact = frechet_means(flat[:, :2], torch.from_numpy(of.astype(np.int64)), 24, c=c)
-    time = np.sqrt(1 + np.square(regions.points[:, :2]).sum(1, keepdims=True))
-    found = torch.from_numpy(regions.points[:, :2] / (1 + time) / c**0.5)
+    exact = frechet_means(flat, torch.from_numpy(of.astype(np.int64)), 24, c=c)
+    time = np.sqrt(1 + np.square(regions.points).sum(1, keepdims=True))
+    found = torch.from_numpy(regions.points / (1 + time) / c**0.5)
     # Both means of a cluster are much nearer to each other than its points to them.
-    assert float(distance(found, exact, c=c).max()) < 0.2 * np.sqrt(inertia / len(flat))
-    np.testing.assert_allclose(regions.points[:, 2], 2 * c**0.5 * means[:, 2], atol=1e-9)
+    assert float(distance(found, exact, c=c).max()) < 0.3 * np.sqrt(inertia / len(flat))
     # Every two may merge, wherever they lie.
     assert len(regions.edges) == 24 * 23 / 2
 
 
 def test_a_euclidean_space_has_plain_means():
-    channels = _ball(1.0)
+    points = _ball(1.0)
     labels, regions = finish(
-        kinds_job(BOXES, SHAPE, lambda box: channels[box], leaves=5, dim=2, curvature=None, seed=0)
+        kinds_job(BOXES, SHAPE, lambda box: points[box], leaves=5, curvature=None, seed=0)
     )
-    means = [channels[labels == i].astype(float).mean(0) for i in range(5)]
+    means = [points[labels == i].astype(float).mean(0) for i in range(5)]
     np.testing.assert_allclose(regions.points, means, atol=1e-9)
-    gaps = np.square(channels[..., None, :] - regions.points).sum(-1)
+    gaps = np.square(points[..., None, :] - regions.points).sum(-1)
     # But for the last round each voxel is with the nearest mean.
     assert np.mean(gaps.argmin(-1) == labels) > 0.99
 
 
 def test_what_is_alike_is_one_kind(monkeypatch):
-    channels = np.zeros((*SHAPE, 3), np.float32)
-    channels[4:] = (0.5, 0.0, -1.0)
-    find = {"leaves": 60, "dim": 2, "curvature": 1.0, "seed": 0}
-    labels, regions = finish(kinds_job(BOXES, SHAPE, lambda box: channels[box], **find))
+    points = np.zeros((*SHAPE, 3), np.float32)
+    points[4:] = (0.5, 0.0, -0.6)
+    find = {"leaves": 60, "curvature": 1.0, "seed": 0}
+    labels, regions = finish(kinds_job(BOXES, SHAPE, lambda box: points[box], **find))
     assert len(regions.weights) == 2
     assert len(np.unique(labels[:4])) == len(np.unique(labels[4:])) == 1
     # A third kind that the sample does not know.
-    monkeypatch.setattr(reduce, "_SAMPLE", 200)
-    channels[0, 0, 0] = (0.5, 0.0, -0.9)
-    labels, regions = finish(kinds_job(BOXES, SHAPE, lambda box: channels[box], **find))
+    monkeypatch.setattr(kinds, "_SAMPLE", 200)
+    points[0, 0, 0] = (0.5, 0.0, -0.5)
+    labels, regions = finish(kinds_job(BOXES, SHAPE, lambda box: points[box], **find))
     assert labels[0, 0, 0] == labels[-1, 0, 0] != labels[0, 0, 1]
     assert regions.weights.sum() == labels.size

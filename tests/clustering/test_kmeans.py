@@ -16,8 +16,8 @@ from scipy.spatial.distance import cdist
 from sklearn.cluster import KMeans as SklearnKMeans
 from sklearn.metrics import adjusted_rand_score
 
-from napari_hypseg.clustering import hyperbolic_kmeans, hyperbolic_kmeans_job, kmeans
-from napari_hypseg.clustering.kmeans import _lloyd_job, bin_points, count_distinct, nearest
+from napari_hypseg.clustering import hyperbolic_kmeans, hyperbolic_kmeans_job
+from napari_hypseg.clustering.kmeans import _lloyd_job, count_distinct, nearest
 from napari_hypseg.geometry import distance, exp0, mobius_add
 from napari_hypseg.jobs import finish
 
@@ -310,51 +310,3 @@ def test_says_in_a_sentence_what_it_can_not_cluster(points, k, options, reason):
     with pytest.raises(ValueError, match=reason) as caught:
         hyperbolic_kmeans(points, k, **options)
     assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("k", [2, 6])
-def test_restarts_on_cells_are_as_good_as_on_points(monkeypatch, k):
-    rng = np.random.default_rng(3)
-    angle = 2 * np.pi * rng.integers(0, k, 60_000) / k
-    centre = 0.8 * np.stack([np.cos(angle), np.sin(angle)], 1)
-    tangent = centre + 0.2 * rng.normal(size=(60_000, 2))
-    points = exp0(torch.from_numpy(tangent)).numpy()
-    binned = hyperbolic_kmeans(points, k, n_init=4)
-    monkeypatch.setattr(kmeans, "_MANY", 10**9)
-    plain = hyperbolic_kmeans(points, k, n_init=4)
-    assert binned.inertia < 1.001 * plain.inertia
-    assert (binned.labels == plain.labels).mean() > 0.99
-    # What is said is of the points, not of the cells.
-    x, centroids = torch.from_numpy(points), torch.from_numpy(binned.centroids)
-    squared = distance(x, centroids[binned.labels]).square()
-    assert binned.inertia == pytest.approx(float(squared.sum()), rel=1e-9)
-    assert torch.equal(nearest(x, centroids), torch.from_numpy(binned.labels))
-
-
-@pytest.mark.parametrize("curvature", [1.0, None])
-def test_points_binned_once_serve_every_k(curvature):
-    points = 0.1 * np.random.default_rng(5).normal(size=(30_000, 2))
-    x, w = torch.from_numpy(points), torch.ones(len(points), dtype=torch.float64)
-    binned = bin_points(x, w, curvature)
-    assert [len(cells) < 15_000 for cells, _ in binned] == [True, True]
-    for k in (2, 30):
-        job = hyperbolic_kmeans_job(points, k, curvature=curvature, binned=binned)
-        again = hyperbolic_kmeans(points, k, curvature=curvature)
-        np.testing.assert_array_equal(finish(job).centroids, again.centroids)
-    assert bin_points(x[:10_000], w[:10_000], curvature) == []
-
-
-@pytest.mark.parametrize("curvature", [1.0, 0.2, None])
-def test_cells_lose_next_to_nothing_at_any_granularity(curvature):
-    # Some dense spots in a wide cloud whose edge comes near the rim.
-    rng = np.random.default_rng(4)
-    flat = rng.normal(size=(40_000, 2)) * np.where(rng.random((40_000, 1)) < 0.4, 1.2, 0.1)
-    flat += rng.normal(size=(5, 2))[rng.integers(0, 5, 40_000)]
-    x = exp0(torch.from_numpy(flat), 1.0) if curvature else torch.from_numpy(flat)
-    w = torch.from_numpy(rng.uniform(0.5, 2, 40_000))
-    for k in (2, 5, 8, 13, 20, 30):
-        fit = hyperbolic_kmeans(x, k, weights=w, curvature=curvature)
-        centroids = torch.from_numpy(fit.centroids)[None]
-        (inertia,), _ = finish(_lloyd_job(x, w, centroids, range(20), 20, curvature))
-        # Twenty rounds more with all points gain less than 0.1 %.
-        assert 0 <= fit.inertia / float(inertia) - 1 < 1e-3

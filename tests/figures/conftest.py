@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -64,9 +66,12 @@ def make_latents(
     return latents
 
 
-def make_model(**config: object) -> Model:
+def make_model(**changes: object) -> Model:
     torch.manual_seed(0)
-    network = VAE(ModelConfig(channels=(2, 2, 2, 2), planes=2, **config)).eval()
+    patches = ModelConfig(
+        latent_dim=2, encoder="stacked", grid=2, hidden=0, channels=(2, 2, 2, 2), planes=2
+    )
+    network = VAE(replace(patches, **changes)).eval()
     loss = [
         {"step": 20 * i, "total": 9.0 / i, "reconstruction": 8.0 / i, "kl": 0.1 * i, "triplet": 0.0}
         for i in range(1, 6)

@@ -24,7 +24,17 @@ def small_volume() -> Volume:
 def model() -> Model:
     """Random weights that spread the points over the disk."""
     torch.manual_seed(0)
-    network = VAE(ModelConfig(channels=(4, 8, 8, 16), planes=4, patch_size=5)).eval()
+    network = VAE(
+        ModelConfig(
+            latent_dim=2,
+            encoder="stacked",
+            grid=2,
+            hidden=0,
+            channels=(4, 8, 8, 16),
+            planes=4,
+            patch_size=5,
+        )
+    ).eval()
     with torch.no_grad():
         for name, weight in network.encoder.named_parameters():
             if name.endswith("weight"):

@@ -16,7 +16,6 @@ from torch.nn.functional import interpolate
 
 from napari_hypseg.jobs import finish
 from napari_hypseg.latents import (
-    coarse_to_fine_job,
     embed,
     embed_job,
     find_latents,
@@ -86,26 +85,31 @@ def test_bfloat16_is_near_and_said_in_the_store(model, small_volume, full, monke
 @pytest.mark.parametrize("shape", [(3, 7, 5), (1, 1, 12)])
 def test_other_patches_and_volumes_smaller_than_a_patch(patch_size, shape):
     torch.manual_seed(0)
-    config = ModelConfig(channels=(2, 2, 4, 4), planes=2, patch_size=patch_size)
+    config = ModelConfig(
+        latent_dim=2,
+        encoder="stacked",
+        grid=2,
+        hidden=0,
+        channels=(2, 2, 4, 4),
+        planes=2,
+        patch_size=patch_size,
+    )
     model = Model(VAE(config).eval(), "custom")
     volume = Volume(np.random.default_rng(0).normal(size=shape))
     got = embed(model, volume, device="cpu").read()
     np.testing.assert_allclose(got, _one_by_one(model, volume), rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("preset", ["stacked", "euclidean"])
-def test_the_papers_encoder_and_the_euclidean_space(preset, small_volume, monkeypatch):
-    monkeypatch.setattr(embedding, "has_fast_bfloat16", lambda device: False)
+def test_a_hidden_layer_and_the_euclidean_space(small_volume):
     torch.manual_seed(0)
-    changes = {
-        "stacked": {"encoder": "stacked", "grid": 2, "hidden": 5, "tangent_clip": None},
-        "euclidean": {"geometry": "euclidean", "gyroplane": False},
-    }[preset]
-    config = ModelConfig(channels=(2, 2, 4, 4), planes=2, patch_size=5, **changes)
+    config = ModelConfig(
+        latent_dim=2, encoder="stacked", grid=2, hidden=5, channels=(2, 2, 4, 4), planes=2,
+        geometry="euclidean", gyroplane=False, tangent_clip=None,
+    )  # fmt: skip
     model = Model(VAE(config).eval(), "custom")
     volume = small_volume.crop((slice(4), slice(6), slice(5)))
     latents = embed(model, volume, device="cpu")
-    assert latents.geometry == config.geometry
+    assert latents.geometry == "euclidean"
     assert latents.array.attrs["precision"] == "float32"
     np.testing.assert_allclose(latents.read(), _one_by_one(model, volume), rtol=1e-4, atol=1e-6)
 
@@ -159,13 +163,13 @@ def test_what_can_not_be_mapped(model, small_volume, asked, message):
 
 
 def _mapping(reports):
-    """The reports after those on reading the volume and its noise."""
-    return [p for p in reports if p.stage not in ("reading the volume", "measuring the noise")]
+    """The reports after those on reading the volume."""
+    return [p for p in reports if p.stage != "reading the volume"]
 
 
 def test_progress_counts_voxels(model, small_volume, small_chunks, monkeypatch):
     monkeypatch.setitem(embed_job.__globals__, "_REPORT_EVERY", 0.0)
-    monkeypatch.setitem(embed_job.__globals__, "_BLOCK", {"cpu": 16})
+    monkeypatch.setitem(embed_job.__globals__, "_BLOCK", {"cpu": 16 * 16})
     reports = _mapping(embed_job(model, small_volume, device="cpu"))
     done = [p.done for p in reports]
     assert (done[0], done[-1]) == (0, 13 * 11 * 17)
@@ -359,90 +363,3 @@ def test_what_is_in_the_way_stays(tmp_path, model, small_volume, make):
         finish(_job(path, model, small_volume))
     assert str(caught.value) == f"{path}: something else than a store of latents is in the way"
     assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
-
-
-# --- coarse to fine ---
-
-
-@pytest.fixture
-def few_points(monkeypatch):
-    """Small passes are worth their while."""
-    monkeypatch.setitem(coarse_to_fine_job.__globals__, "_FEWEST", 1)
-
-
-def _partials(job) -> tuple[list, object]:
-    reports = []
-    latents = finish(job, reports.append)
-    return reports, latents
-
-
-@pytest.mark.parametrize("chunk", [(4, 4, 8), (3, 5, 7), (99, 99, 99)])
-@pytest.mark.parametrize("stride", [1, 3])
-def test_passes_give_the_full_map(
-    model, small_volume, full, few_points, monkeypatch, chunk, stride
-):
-    monkeypatch.setattr(store, "_CHUNK", chunk)
-    encoded = []
-    compiled = coarse_to_fine_job.__globals__["compile_encoder"]
-
-    def counting(*args):
-        encode = compiled(*args)
-        return lambda patches: (encoded.append(len(patches)), encode(patches))[1]
-
-    monkeypatch.setitem(coarse_to_fine_job.__globals__, "compile_encoder", counting)
-    box = (slice(1, 13), slice(0, 11), slice(2, 17))
-    job = coarse_to_fine_job(model, small_volume, box=box, stride=stride, device="cpu")
-    reports, latents = _partials(job)
-    wanted = full[box]
-    np.testing.assert_allclose(latents.read(), wanted[::stride, ::stride, ::stride], atol=1e-6)
-    previews = [r.partial for r in reports if r.partial is not None]
-    assert len(previews) == 3
-    for preview, coarser in zip(previews, (8, 4, 2), strict=True):
-        n = stride * coarser
-        np.testing.assert_allclose(preview.read(), wanted[::n, ::n, ::n], atol=1e-6)
-        assert preview.voxel_size == tuple(n * v for v in small_volume.voxel_size)
-    # Every voxel is encoded once.
-    assert sum(encoded) == np.prod(latents.shape)
-    done = [r.done for r in _mapping(reports)]
-    assert done == sorted(done)
-    assert done[-1] == reports[-1].total == np.prod(latents.shape)
-
-
-def test_passes_of_few_points_are_left_out(model, small_volume, full):
-    reports, latents = _partials(coarse_to_fine_job(model, small_volume, device="cpu"))
-    assert all(r.partial is None for r in reports)
-    np.testing.assert_allclose(latents.read(), full, atol=1e-6)
-
-
-def test_a_stopped_pass_goes_on(
-    tmp_path, model, small_volume, full, few_points, small_chunks, monkeypatch
-):
-    monkeypatch.setitem(embed_job.__globals__, "_REPORT_EVERY", 0.0)
-
-    def folder(stride):
-        return tmp_path / f"{stride}.zarr"
-
-    job = coarse_to_fine_job(model, small_volume, device="cpu", store=folder)
-    for progress in job:
-        if progress.done > 1000:
-            break
-    job.close()
-    kept = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*") if "c" in p.parts and p.is_file()}
-    assert kept
-    reports, latents = _partials(
-        coarse_to_fine_job(model, small_volume, device="cpu", store=folder)
-    )
-    np.testing.assert_allclose(latents.read(), full, atol=1e-6)
-    assert all(p.stat().st_mtime_ns == before for p, before in kept.items())
-    assert sum(r.partial is not None for r in reports) == 3
-
-
-def test_passes_end_in_the_store_of_a_plain_map(tmp_path, model, small_volume, full, few_points):
-    store_of = tmp_path / "latents.zarr"
-    finish(embed_job(model, small_volume, device="cpu", store=store_of))
-    _age(store_of)
-    job = coarse_to_fine_job(
-        model, small_volume, device="cpu", store=lambda n: store_of if n == 1 else None
-    )
-    np.testing.assert_array_equal(finish(job).read(), full)
-    assert not _written(store_of)

@@ -8,7 +8,6 @@ import torch
 
 from napari_hypseg.jobs import finish
 from napari_hypseg.latents import embed, embed_job
-from napari_hypseg.latents.embed import coarse_to_fine_job
 from napari_hypseg.model import GENERAL, load_model
 from napari_hypseg.training.features import fit_features_job
 from napari_hypseg.volumes import Volume, fit_normalization
@@ -59,12 +58,6 @@ def test_a_part_has_the_points_that_it_has_in_the_whole(model, volume, latents):
     box = (slice(3, 30), slice(15, 52), slice(5, 36))
     found = embed(model, volume, box=box, device="cpu")
     np.testing.assert_allclose(found.read(), latents.read()[box], **ROUGH)
-
-
-def test_coarse_to_fine_is_one_pass(model, volume, latents, tmp_path):
-    job = coarse_to_fine_job(model, volume, device="cpu", store=lambda n: tmp_path / f"{n}.zarr")
-    np.testing.assert_array_equal(finish(job).read(), latents.read())
-    assert [path.name for path in tmp_path.iterdir()] == ["1.zarr"]
 
 
 def test_what_was_mapped_before_a_stop_is_not_mapped_again(model, volume, latents, tmp_path):

@@ -15,7 +15,9 @@ from safetensors.torch import load_file, save_file
 
 from napari_hypseg.model import VAE, Model, ModelConfig, ModelError, files, load_model, save_model
 
-SMALL = ModelConfig(channels=(2, 3, 2, 4), planes=5, hidden=3)
+SMALL = ModelConfig(
+    latent_dim=2, encoder="stacked", grid=2, channels=(2, 3, 2, 4), planes=5, hidden=3
+)
 TRAINING = {
     "seed": 3,
     "volumes": [{"name": "täst", "fingerprint": "0f", "shape": [3, 4, 5], "mean": 0.1}],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 
 import geoopt
 import numpy as np
@@ -14,12 +15,16 @@ from napari_hypseg.geometry import ball
 from napari_hypseg.model import PRESETS, VAE, ModelConfig, Posterior, get_preset
 from napari_hypseg.model.scale_space import SCALE_OF, WIDTH
 
-EUCLIDEAN = ModelConfig(geometry="euclidean", gyroplane=False)
+# Of patches, as the papers have it, with few filters.
+PATCHES = ModelConfig(
+    latent_dim=2, encoder="stacked", channels=(4, 4, 8, 8), hidden=0, planes=8, grid=2
+)
+EUCLIDEAN = replace(PATCHES, geometry="euclidean", gyroplane=False)
 
 
 def _network(config: ModelConfig | None = None) -> VAE:
     torch.manual_seed(0)
-    return VAE(config or ModelConfig())
+    return VAE(config or PATCHES)
 
 
 def _patches(count: int, scale: float = 1.0) -> torch.Tensor:
@@ -50,20 +55,20 @@ def test_shapes_of_the_presets(name):
 
 @pytest.mark.parametrize(("dim", "curvature"), [(2, 0.3), (8, 1.0), (5, 4.0)])
 def test_other_dimensions_and_curvatures(dim, curvature):
-    network = _network(ModelConfig(latent_dim=dim, curvature=curvature, hidden=20))
+    network = _network(replace(PATCHES, latent_dim=dim, curvature=curvature, hidden=20))
     posterior = network.encoder(_patches(2))
     assert bool((curvature * posterior.mean.square().sum(-1) < 1).all())
     assert network.decode(posterior.mean).shape == (2, 10, 10)
 
 
 def test_a_picture_of_scales_has_a_row_for_each():
-    network = _network(get_preset("general").model)
+    network = _network(get_preset("default").model)
     rows = network.picture(torch.tensor(SCALE_OF, dtype=torch.float32)[None])[0]
     np.testing.assert_array_equal(rows, np.tile(np.arange(5.0)[:, None], (1, 9)))
 
 
 def test_a_scale_that_is_left_out_counts_as_the_mean():
-    network = _network(get_preset("general").model)
+    network = _network(get_preset("default").model)
     seen = torch.randn(2, WIDTH)
     seen[:, :20] = 0
     hidden = seen.clone()
@@ -72,14 +77,14 @@ def test_a_scale_that_is_left_out_counts_as_the_mean():
 
 
 def test_the_encoder_computes_what_its_layers_say():
-    # The strided encoder, written with plain convolutions and geoopt's map.
+    # The encoder of patches, written with plain convolutions and geoopt's map.
     network = _network()
     x = _patches(4)
     weights = dict(network.encoder.named_parameters())
-    for index in (0, 2, 4, 6):
+    for index, padding in zip((0, 2, 4, 6), (2, 1, 1, 0), strict=True):
         weight, bias = (weights[f"convolutions.{index}.{n}"] for n in ("weight", "bias"))
-        x = torch.nn.functional.conv3d(x, weight, bias, stride=2, padding=2).relu()
-    assert x.shape == (4, 64, 1, 1, 1)
+        x = torch.nn.functional.conv3d(x, weight, bias, padding=padding).relu()
+    assert x.shape == (4, 8, 2, 2, 2)
     tangent = x.flatten(1) @ weights["mean.weight"].T + weights["mean.bias"]
     expected = geoopt.PoincareBall().expmap0(tangent)
     posterior = network.encoder(_patches(4))
@@ -89,7 +94,7 @@ def test_the_encoder_computes_what_its_layers_say():
 @pytest.mark.parametrize("curvature", [0.3, 1.0, 4.0])
 @pytest.mark.parametrize("clip", [0.5, 5.0])
 def test_the_clip_is_the_greatest_distance_to_the_centre(clip, curvature):
-    network = _network(ModelConfig(tangent_clip=clip, curvature=curvature))
+    network = _network(replace(PATCHES, tangent_clip=clip, curvature=curvature))
     tangent = torch.tensor([[1e3, 0.0], [-30.0, 40.0], [0.1, 0.0], [0.0, 0.0]])
     points = network.encoder.to_latent(tangent)
     far = ball.distance(points, torch.zeros(2), curvature)
@@ -99,14 +104,14 @@ def test_the_clip_is_the_greatest_distance_to_the_centre(clip, curvature):
 
 
 def test_without_a_clip_points_still_lie_inside():
-    network = _network(ModelConfig(tangent_clip=None))
+    network = _network(replace(PATCHES, tangent_clip=None))
     points = network.encoder.to_latent(torch.tensor([[1e6, 0.0], [-3e3, 4e3]]))
     assert bool((points.norm(dim=-1) < 1).all())
     assert bool(torch.isfinite(points).all())
 
 
 def test_a_negative_intensity_can_be_reconstructed_unless_asked_otherwise():
-    plain, rectified = _network(), _network(ModelConfig(relu_output=True))
+    plain, rectified = _network(), _network(replace(PATCHES, relu_output=True))
     for network in (plain, rectified):
         with torch.no_grad():
             network.decoder.layers[-2 if network is rectified else -1].bias.fill_(-1.0)
@@ -133,8 +138,8 @@ def test_settings_that_make_no_model(values, message):
 
 
 def test_a_grid_that_the_encoder_does_not_end_in():
-    with pytest.raises(ValueError, match="does not end in a grid of 2"):
-        VAE(ModelConfig(grid=2))
+    with pytest.raises(ValueError, match="does not end in a grid of 1"):
+        VAE(replace(PATCHES, grid=1))
 
 
 def test_settings_survive_json():
@@ -145,7 +150,7 @@ def test_settings_survive_json():
 
 
 def test_no_such_preset():
-    with pytest.raises(ValueError, match=r"^no preset 'best'; there are default, general, cihs"):
+    with pytest.raises(ValueError, match=r"^no preset 'best'; there are default, cihs"):
         get_preset("best")
 
 
@@ -199,7 +204,7 @@ def _kl_by_integration(mean: np.ndarray, sigma: np.ndarray, c: float) -> float:
     [([0.0, 0.0], [0.6, 0.6]), ([0.5, -0.3], [0.8, 0.3]), ([-0.8, 0.1], [0.5, 1])],
 )
 def test_kl_of_the_hyperbolic_model_against_numerical_integration(mean, sigma, c):
-    network = _network(ModelConfig(curvature=c))
+    network = _network(replace(PATCHES, curvature=c))
     posterior = _posterior([mean], [sigma])
     samples, ratio = network.sample(posterior, 50_000, torch.Generator().manual_seed(0))
     expected = _kl_by_integration(np.array(mean), np.array(sigma, dtype=float), c)
@@ -208,14 +213,14 @@ def test_kl_of_the_hyperbolic_model_against_numerical_integration(mean, sigma, c
 
 
 def test_kl_of_the_prior_itself_is_zero_at_every_sample():
-    for config in (ModelConfig(), EUCLIDEAN):
+    for config in (PATCHES, EUCLIDEAN):
         network = _network(config)
         posterior = _posterior([[0.0, 0.0]], [[1.0, 1.0]])
         _, ratio = network.sample(posterior, 100)
         assert float(ratio.abs().max()) < 1e-12
 
 
-@pytest.mark.parametrize("config", [ModelConfig(), EUCLIDEAN])
+@pytest.mark.parametrize("config", [PATCHES, EUCLIDEAN])
 def test_samples_repeat_with_their_generator(config):
     network = _network(config)
     posterior = _posterior([[0.1, 0.2], [0.0, -0.4]], [[0.5, 0.5], [0.1, 0.2]])
@@ -270,7 +275,7 @@ def test_autocast_keeps_the_latent_point_in_float32():
 
 def test_kl_of_a_narrow_posterior_near_the_rim_is_not_made_of_rounding():
     # All patches of an empty background are alike: the posterior narrows, at the clipped radius.
-    network = VAE(ModelConfig())
+    network = VAE(PATCHES)
     mean = network.encoder.to_latent(torch.tensor([[0.0, -9.0]]))
     sigma = torch.full((1, 2), 1e-5)
     _, ratio = network.sample(Posterior(mean, sigma), 20_000, torch.Generator().manual_seed(0))

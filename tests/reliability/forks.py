@@ -72,8 +72,16 @@ def _run(order: dict[str, Any], said: int, counted: int) -> int:
 def main() -> None:
     # Small enough for a run to be all writing; a checkpoint at every step.
     PRESETS["tiny"] = Preset(
-        ModelConfig(channels=(4, 4, 8, 8), planes=8, patch_size=5),
-        TrainingConfig(batch_size=8, min_size=5, max_size=12, learning_rate=3e-3),
+        ModelConfig(
+            latent_dim=2,
+            encoder="stacked",
+            grid=2,
+            hidden=0,
+            channels=(4, 4, 8, 8),
+            planes=8,
+            patch_size=5,
+        ),
+        TrainingConfig(batch_size=8, samples=8, min_size=5, max_size=12, learning_rate=3e-3),
     )
     # The room gives its function the module's name.
     sys.modules["napari_hypseg.training.train"]._CHECKPOINT_EVERY = 0.0  # type: ignore[attr-defined]

@@ -21,8 +21,8 @@ state = sys.modules["napari_hypseg.training.state"]
 embedding = sys.modules["napari_hypseg.latents.embed"]
 
 SMALL = Preset(
-    ModelConfig(channels=(4, 4, 8, 8), planes=8, patch_size=5),
-    TrainingConfig(batch_size=8, min_size=5, max_size=12, learning_rate=3e-3),
+    ModelConfig(latent_dim=2, encoder="stacked", grid=2, hidden=0, channels=(4, 4, 8, 8), planes=8),
+    TrainingConfig(batch_size=8, samples=8, min_size=5, max_size=12, learning_rate=3e-3),
 )
 RIGHT = state.objective
 
@@ -165,21 +165,16 @@ def test_memory_too_small_for_a_patch(volume, monkeypatch, count):
 def test_mapping_halves_its_blocks_where_memory_is_full(volume, monkeypatch, most, count):
     model = train(volume, preset=SMALL, steps=2, device="cpu")
     right = embed(model, volume, device="cpu").read()
-    original, failed = embedding.compile_encoder, []
+    encode, failed = embedding.encode, []
 
-    def compiled(*arguments):
-        encode = original(*arguments)
+    def small(network, block, precision):
+        if len(block) > most:
+            failed.append(len(block))
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+        return encode(network, block, precision)
 
-        def small(block):
-            if len(block) > most:
-                failed.append(len(block))
-                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
-            return encode(block)
-
-        return small
-
-    monkeypatch.setattr(embedding, "compile_encoder", compiled)
-    with pytest.warns(UserWarning, match="memory of cpu is full: .* patches at a time") as said:
+    monkeypatch.setattr(embedding, "encode", small)
+    with pytest.warns(UserWarning, match="memory of cpu is full: .* voxels at a time") as said:
         found = embed(model, volume, device="cpu").read()
     np.testing.assert_allclose(found, right, atol=1e-6)
     # What was too much once is not tried again.
@@ -190,15 +185,12 @@ def test_mapping_halves_its_blocks_where_memory_is_full(volume, monkeypatch, mos
 def test_mapping_with_no_memory_at_all(volume, monkeypatch):
     model = train(volume, preset=SMALL, steps=2, device="cpu")
 
-    def compiled(*_):
-        def none(block):
-            raise torch.OutOfMemoryError("CUDA out of memory")
+    def none(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
 
-        return none
-
-    monkeypatch.setattr(embedding, "compile_encoder", compiled)
+    monkeypatch.setattr(embedding, "encode", none)
     with (
-        pytest.warns(UserWarning, match="patches at a time"),
-        pytest.raises(RuntimeError, match="too small even for one patch"),
+        pytest.warns(UserWarning, match="voxels at a time"),
+        pytest.raises(RuntimeError, match="too small even for one voxel"),
     ):
         embed(model, volume, device="cpu")

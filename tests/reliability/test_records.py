@@ -137,7 +137,9 @@ def test_images(tmp_path, outside, version, count):
 
 
 def test_models(tmp_path, outside, count):
-    config = ModelConfig(channels=(2, 3, 2, 4), planes=5, hidden=3)
+    config = ModelConfig(
+        latent_dim=2, encoder="stacked", grid=2, channels=(2, 3, 2, 4), planes=5, hidden=3
+    )
     training = {
         "settings": {"steps": 3}, "seed": 0, "device": "cpu", "seconds": 1.5, "batch_size": 8,
         "volumes": [{"name": "a", "fingerprint": "0f", "shape": [3, 4, 5], "mean": 0.1}],

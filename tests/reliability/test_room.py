@@ -24,14 +24,14 @@ class Vast:
 def vast(tmp_path, monkeypatch) -> Session:
     monkeypatch.setattr(Volume, "fingerprint", lambda self: "0" * 16)
     monkeypatch.setattr(needs, "free_memory", lambda: 16e9)
-    monkeypatch.setattr(needs, "free_disk", lambda folder: 100e9)
+    monkeypatch.setattr(needs, "free_disk", lambda folder: 200e9)
     return Session(Volume(Vast(), name="vast"), tmp_path / "out")
 
 
 def test_shortage_is_told_with_both_numbers(vast, count):
     said = vast.needs().shortage
-    assert "too little memory: up to 98 GB needed, 16 GB free" in said
-    assert "too little disk space: up to 306 GB needed, 100 GB free" in said
+    assert "too little memory: up to 98.9 GB needed, 16 GB free" in said
+    assert "too little disk space: up to 1.12 TB needed, 200 GB free" in said
     assert "\n" not in said
     # An eighth of the points along each axis, or a part, is little enough.
     assert vast.needs(stride=8).shortage == ""
@@ -49,7 +49,7 @@ def test_what_the_folder_holds_is_not_needed_again(vast, monkeypatch):
     box = (slice(0, 10), slice(0, 10), slice(0, 10))
     assert "disk" in vast.needs(box=box).shortage
     (vast.folder / "latents" / "a.zarr").mkdir(parents=True)
-    (vast.folder / "latents" / "a.zarr" / "chunk").write_bytes(bytes(40_000))
+    (vast.folder / "latents" / "a.zarr" / "chunk").write_bytes(bytes(140_000))
     assert vast.needs(box=box).shortage == ""
 
 
@@ -67,7 +67,7 @@ def test_a_run_says_so_first(hypseg, toy, tmp_path, count):
     finally:
         subprocess.run(["umount", str(disk)], check=True)
     first = ended.said.splitlines()[0]
-    warned = "hypseg: warning: toy: there may be too little disk space: up to 4.78 MB needed, 0."
+    warned = "hypseg: warning: toy: there may be too little disk space: up to 17.5 MB needed, 0."
     assert first.startswith(warned)
     assert ended.code == 1
     count("shortage")

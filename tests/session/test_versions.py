@@ -93,9 +93,7 @@ def test_steps_are_added_to_a_finished_model(session):
     assert after.fingerprint() != before.fingerprint()
     # It has gone on from there: three steps change little of the weights.
     theirs, ours = before.network.state_dict(), after.network.state_dict()
-    moved = max(float((ours[name] - theirs[name]).abs().max()) for name in ours)
-    fresh = session.train(steps=3, seed=9, device="cpu").network.state_dict()
-    assert moved < max(float((fresh[name] - theirs[name]).abs().max()) for name in ours) / 3
+    assert max(float((ours[name] - theirs[name]).abs().max()) for name in ours) < 0.01
 
 
 def test_a_model_from_elsewhere_is_kept_once(session, voxels, tmp_path):

@@ -41,8 +41,8 @@ from napari_hypseg.volumes.volume import Volume, VolumeError
 loop = importlib.import_module("napari_hypseg.training.train")
 
 SMALL = Preset(
-    ModelConfig(channels=(4, 4, 8, 8), planes=8),
-    TrainingConfig(batch_size=8, min_size=5, max_size=12, learning_rate=3e-3),
+    ModelConfig(latent_dim=2, encoder="stacked", grid=2, hidden=0, channels=(4, 4, 8, 8), planes=8),
+    TrainingConfig(batch_size=8, samples=8, min_size=5, max_size=12, learning_rate=3e-3),
 )
 
 

@@ -101,7 +101,7 @@ def by_docks(viewer, open_dock, press, qtbot, monkeypatch, path, folder):
     hand.click(classes.table, 1)
     hand.press(classes.paint)
     viewer.dims.set_current_step(0, 8)
-    layer.brush_size = 3
+    layer.brush_size = 6
     before = session.classes.labels.copy()
     drag(viewer, layer, (8, 6, 6), (8, 6, 16), (8, 14, 16))
     painted = np.nonzero(session.classes.labels != before)

@@ -539,7 +539,21 @@ def test_a_look_shows_patch_and_reconstruction_of_the_models_that_mapped(
     models = []
     for seed in (0, 1):
         torch.manual_seed(seed)
-        models.append(Model(VAE(ModelConfig(channels=(2, 2, 2, 2), planes=2)).eval(), "custom"))
+        models.append(
+            Model(
+                VAE(
+                    ModelConfig(
+                        latent_dim=2,
+                        encoder="stacked",
+                        grid=2,
+                        hidden=0,
+                        channels=(2, 2, 2, 2),
+                        planes=2,
+                    )
+                ).eval(),
+                "custom",
+            )
+        )
         # The second for the next map: what is on show is of the first.
         session.use(models[-1])
     assert session.model.number == 2
@@ -726,13 +740,20 @@ def test_the_disk_follows_the_theme(viewer, disk, theme):
 
 
 def test_it_says_what_to_do_first(disk, desk, session, tmp_path):
-    model = Model(VAE(ModelConfig(channels=(2, 2, 2, 2), planes=2)).eval(), "custom")
+    model = Model(
+        VAE(
+            ModelConfig(
+                latent_dim=2, encoder="stacked", grid=2, hidden=0, channels=(2, 2, 2, 2), planes=2
+            )
+        ).eval(),
+        "custom",
+    )
     desk.show(None)
     assert "step 1" in disk.picked.text.text()
     assert "step 1" in disk.lasso.toolTip()
     other = Session(session.volume, tmp_path / "other")
     desk.show(other)
-    assert "step 2" in disk.picked.text.text()
+    assert "step 3" in disk.picked.text.text()
     other.use(model)
     assert "step 3" in disk.picked.text.text()
     for widget in (disk.lasso, disk.layers, disk.by_class, disk.picked.keep):

@@ -1,4 +1,4 @@
-"""The general model in the docks: no training, and the map is there."""
+"""The general model in the docks: nothing is trained, and the map is there."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from napari_hypseg.samples import make_toy  # noqa: E402
 from napari_hypseg.volumes import write_image  # noqa: E402
 
 
-def test_with_no_steps_the_general_model_maps_at_once(make_napari_viewer_proxy, qtbot, tmp_path):
+def test_mapping_takes_the_general_model_where_there_is_none(
+    make_napari_viewer_proxy, qtbot, tmp_path
+):
     whole = make_toy("irregular", seed=3).volume.crop((slice(8, 36),) * 3)
     path = tmp_path / "cell.mrc"
     write_image(path, whole.read(), whole)
@@ -23,15 +25,13 @@ def test_with_no_steps_the_general_model_maps_at_once(make_napari_viewer_proxy, 
     desk = dock.desk
     viewer.open(str(path), plugin="napari-hypseg")
     qtbot.waitUntil(lambda: dock.model.is_ready and not desk.runner.title)
-    dock.model.form["preset"].value = "general"
     assert dock.model.form["steps"].value == 0
-    qtbot.mouseClick(dock.model.train, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: desk.session is not None and desk.session.model is not None)
-    general = load_model(GENERAL).fingerprint()
-    assert desk.session.model.model.fingerprint() == general
-    qtbot.waitUntil(lambda: not desk.runner.title)
+    qtbot.waitUntil(lambda: desk.session is not None)
+    assert "general model is used" in dock.model.status.text()
     qtbot.mouseClick(dock.map.all, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: desk.session.proposals is not None, timeout=60_000)
+    general = load_model(GENERAL).fingerprint()
+    assert desk.session.model.model.fingerprint() == general
     assert desk.session.proposals.latents.dim == 16
     # The disk shows 16 dimensions by their two main ones.
     qtbot.waitUntil(lambda: disk.scene is not None and disk.cloud is not None)

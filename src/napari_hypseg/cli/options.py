@@ -94,7 +94,7 @@ Overwrite = Annotated[
 PresetName = Annotated[
     str,
     typer.Option(
-        help="What to train: default; general, which comes along and needs no training; cihs (the "
+        help="default, the general model, which comes along and needs no training; cihs (the "
         "published system), or its ablations."
     ),
 ]

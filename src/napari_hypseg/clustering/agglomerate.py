@@ -25,21 +25,9 @@ Labels = npt.NDArray[np.unsignedinteger]
 
 # A region fewer is worth so many faces of border: the square of how many are left, by this.
 _PRICE = 800
-# Costs count by this power: in full, thin sheets, whose border is all they are, went too early.
-_POWER = 0.85
-# The last regions, which leave each other from the inside out.
-_LAST = 10
-# The share of the smaller one's surface that two of these must have in common if one lies in a
-# third.
-_SHARE = 0.2
-# What lies between two larger ones has at least this share of its surface with each of them, ...
-_BETWEEN = 0.25
-# ... at most so many voxels for each face of it (a sheet 3 voxels thick), ...
-_THIN = 1.5
-# ... and goes for what it has of its own, and for this share of all it differs by.
-_OWN = 0.1
-# Regions that are left to Ward's criterion.
-_COARSE = 8
+# Costs count by this power: in full, thin sheets, whose border is all they are, go too early; not
+# at all (Ward's criterion), small things do.
+_POWER = 2 / 3
 
 
 def contacts_job(slabs: Iterable[Labels], planes: int, count: int) -> Job[Counts]:
@@ -96,20 +84,14 @@ def merge_borders_job(regions: Regions, contacts: Counts, *, curved: int) -> Job
     What keeping two regions apart is worth is what merging them would add to the sum of squared
     distances (Ward's criterion, see `merge_regions_job`). What it costs is their border's area and,
     as in a description that is to be short, one region more: n^2 / 800 faces where n are left. The
-    pair that is worth the least for its cost (to the power 0.85) goes first: so a texture's waves
-    go before small things that stand out. Two regions may merge if they touch, or if both lie in
-    the same third one, with more than half of their surface: so things of a kind, such as the
-    ribosomes of a cell, can become one, and there is no border to count.
+    pair with the least
 
-    A thin region between two larger ones that is a mixture of them, as far as can be told (partial
-    volume, or a patch that reaches into both), is worth only what it has of its own: its squared
-    distance to their geodesic takes the place of that to their means, but for a tenth of it.
+        worth / (area + n^2 / 800)^(2/3)
 
-    The last 10 regions leave each other from the inside out: what still holds another one stays,
-    and to leave a third one that holds it, a region must have a fifth of the smaller one's surface
-    in common with what it joins, so that a vesicle does not join the background through a speck of
-    membrane. The last 8 merge by Ward's criterion alone,
-    which counts voxels: by its border a faint cell would be worth less than a bright thing in it.
+    goes first: so a texture's waves go before small things that stand out. Two regions may merge if
+    they touch, or if both lie in the same third one, with more than half of their surface: so
+    things of a kind, such as the ribosomes of a cell, can become one, and there is no border to
+    count.
 
     Parameters
     ----------
@@ -132,8 +114,6 @@ def merge_borders_job(regions: Regions, contacts: Counts, *, curved: int) -> Job
     method", SIAM J. Numer. Anal. 31, 1994: Mumford and Shah's energy, whose borders count by area.
     Delong et al., "Fast approximate energy minimization with label costs", Int. J. Comput. Vis. 96,
     2012: a price for each region, wherever its parts lie.
-    Choi, Haynor and Kim, "Partial volume tissue classification of multichannel magnetic resonance
-    images: a mixel model", IEEE Trans. Med. Imaging 10, 1991: mixtures of two classes at borders.
     """
     n = len(regions.weights)
     points, weights, heights = regions.points, regions.weights, regions.heights
@@ -144,7 +124,7 @@ def merge_borders_job(regions: Regions, contacts: Counts, *, curved: int) -> Job
     all_pairs, all_heights = np.empty((n - 1, 2), np.int32), np.empty(n - 1)
     for merge in range(n - 1):
         yield Progress("merging the last regions", merge, n - 1)
-        pair = _next_pair(left, worth, weights, contacts)
+        pair = _next_pair(left, worth, contacts)
         stays, goes = pair[0]
         cost = worth[stays, goes : goes + 1].copy()
         join_regions(points, weights, heights, names, pair, cost, curved, n + merge)
@@ -166,94 +146,38 @@ def _fill(matrix: Floats, pairs: Indices, values: Floats) -> None:
 
 
 @compiled()
-def _next_pair(left: Indices, worth: Floats, weights: Floats, contacts: Counts) -> Indices:
+def _next_pair(left: Indices, worth: Floats, contacts: Counts) -> Indices:
     """Which two merge next, shape (1, 2), the smaller number first."""
     n = len(left)
-    surface = np.array([contacts[a][left].sum() for a in left])
-    around, holder, holds = _holders(left, contacts, surface)
-    ends, own = _mixtures(left, worth, weights, contacts, surface)
+    holder = _holders(left, contacts)
     out, least = np.empty((1, 2), np.int32), np.inf
     for i in range(n):
         for j in range(i + 1, n):
             a, b = left[i], left[j]
             area = contacts[a, b]
-            if not area and (n <= _LAST or holder[i] < 0 or holder[i] != holder[j]):
+            if not area and (holder[i] < 0 or holder[i] != holder[j]):
                 continue
-            if n <= _LAST:
-                # One that is innermost may always go into its holder.
-                if (holder[i] == j and holds[i]) or (holder[j] == i and holds[j]):
-                    continue
-                leaves = (around[i] >= 0 and around[i] != j) or (around[j] >= 0 and around[j] != i)
-                if leaves and area < _SHARE * min(surface[i], surface[j]):
-                    continue
-            value = worth[a, b]
-            if j in ends[i]:
-                value *= own[i]
-            elif i in ends[j]:
-                value *= own[j]
-            if n > _COARSE:
-                value /= (area + n * n / _PRICE) ** _POWER
+            value = worth[a, b] / (area + n * n / _PRICE) ** _POWER
             if value < least:
                 least, out[0, 0], out[0, 1] = value, a, b
     return out
 
 
 @compiled()
-def _mixtures(
-    left: Indices, worth: Floats, weights: Floats, contacts: Counts, surface: Counts
-) -> tuple[Indices, Floats]:
-    """Which two larger regions each one lies between, and how much of its worth is its own.
+def _holders(left: Indices, contacts: Counts) -> Indices:
+    """Which region each one lies in, with more than half of its surface, by places in ``left``.
 
-    The two are given by their places in ``left``, shape (n, 2); -1 where there are none.
+    -1 is none; two that lie in each other lie in none.
     """
     n = len(left)
-    ends, own = np.full((n, 2), -1, np.int32), np.ones(n)
-    beside = np.empty(n, np.int32)
+    around = np.full(n, -1, np.int32)
     for i in range(n):
-        a, count = left[i], 0
-        if weights[a] > _THIN * surface[i]:
-            continue
+        surface = contacts[left[i]][left].sum()
         for j in range(n):
-            if weights[left[j]] > weights[a] and contacts[a, left[j]] >= _BETWEEN * surface[i]:
-                beside[count] = j
-                count += 1
-        for one in beside[:count]:
-            for two in beside[:count]:
-                if one >= two:
-                    continue
-                # Squared distances are worth by its weight: see `merge_costs`.
-                b, c = left[one], left[two]
-                first = worth[a, b] * (weights[a] + weights[b]) / (weights[a] * weights[b])
-                second = worth[a, c] * (weights[a] + weights[c]) / (weights[a] * weights[c])
-                span = worth[b, c] * (weights[b] + weights[c]) / (weights[b] * weights[c])
-                # The foot of the perpendicular, as in flat space.
-                foot = (first + span - second) / (2 * span) if span else 0.0
-                near = min(first, second)
-                if near and 0 < foot < 1:
-                    share = (max(first - foot**2 * span, 0.0) / near + _OWN) / (1 + _OWN)
-                    if share < own[i]:
-                        own[i], ends[i, 0], ends[i, 1] = share, one, two
-    return ends, own
-
-
-@compiled()
-def _holders(left: Indices, contacts: Counts, surface: Counts) -> tuple[Indices, Indices, Indices]:
-    """Which region each one lies in, with more than half of its surface, and how many it holds.
-
-    All are given by their places in ``left``; -1 is none. The first counts two that lie in each
-    other, the second does not.
-    """
-    n = len(left)
-    around, holds = np.full(n, -1, np.int32), np.zeros(n, np.int32)
-    for i in range(n):
-        for j in range(n):
-            if j != i and 2 * contacts[left[i], left[j]] > surface[i]:
+            if j != i and 2 * contacts[left[i], left[j]] > surface:
                 around[i] = j
     holder = around.copy()
     for i in range(n):
-        j = around[i]
-        if j >= 0 and around[j] == i:
+        if around[i] >= 0 and around[around[i]] == i:
             holder[i] = -1
-        elif j >= 0:
-            holds[j] += 1
-    return around, holder, holds
+    return holder

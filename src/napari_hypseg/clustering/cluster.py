@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -14,20 +13,13 @@ import torch
 from scipy.sparse.csgraph import connected_components
 
 from napari_hypseg.clustering.agglomerate import Counts, contacts_job, merge_borders_job
-from napari_hypseg.clustering.kinds import ROUNDS, kinds_job
-from napari_hypseg.clustering.kmeans import (
-    count_distinct,
-    hyperbolic_kmeans_job,
-    nearest,
-)
-from napari_hypseg.clustering.lookup import Lookup
-from napari_hypseg.clustering.reduce import Points, reduce_job
+from napari_hypseg.clustering.kinds import kinds_job
 from napari_hypseg.clustering.regions import regions_job
 from napari_hypseg.clustering.tree import MergeTree
 from napari_hypseg.clustering.ward import Merges, Regions, merge_regions_job, to_hyperboloid
 from napari_hypseg.geometry import geodesic
 from napari_hypseg.jobs import Job, Progress, finish
-from napari_hypseg.latents.intensity import Intensity, intensity_job, outside_job
+from napari_hypseg.latents.outside import outside_job
 from napari_hypseg.latents.smooth import smooth_job
 from napari_hypseg.latents.store import Latents
 from napari_hypseg.volumes.volume import Box, Volume
@@ -42,13 +34,14 @@ __all__ = [
 ]
 
 Kind = Literal["things", "kinds"]
+Points = npt.NDArray[np.float64]
 
 # Regions that merge by what their borders are worth, ...
 _REGIONS = 500
 # ... down to the leaves of the tree of the volume: one byte tells these and 15 classes of a
 # person's own apart.
 _MOST_LEAVES = 240
-# Leaves of the tree of the disk: the largest granularity that a person may ask for, doubled.
+# Leaves of the tree of kinds: the largest granularity that a person may ask for, doubled.
 _LEAVES = 60
 # The leaf of what lies outside.
 OUTSIDE = 255
@@ -95,8 +88,7 @@ class TreeClustering:
     ----------
     kind : {"things", "kinds"}
         The tree of things (leaves are regions; those merge that touch or lie in the same one) or
-        of kinds (leaves are clusters of latent points and what lies beside them, wherever they
-        lie).
+        of kinds (leaves are clusters of latent points, wherever they lie).
     leaves : array of uint8, shape (z, y, x)
         Leaf of each voxel, 0 to n - 1; 255 outside, where there is only padding.
     tree : MergeTree
@@ -142,9 +134,7 @@ def cluster(
     latents : Latents
         The points.
     volume : Volume, optional
-        The volume that was mapped: what of it is padding stays outside. Where an encoder of
-        patches made the points, its voxels' own intensities, weighed by their signal-to-noise
-        ratio, are smoothed together with them, and both trees rest on both.
+        The volume that was mapped: what of it is padding stays outside.
     tree : {"things", "kinds"}
         The tree of things: which things contain which (regions merge that touch, or that lie
         in the same one). The tree of kinds: what kinds of thing are there (clusters merge
@@ -195,56 +185,26 @@ def cluster_job(
     """
     if tree not in get_args(Kind):
         raise ValueError(f"there is no tree {tree!r}: things or kinds")
-    intensity = outside = None
-    if volume is not None and latents.is_whole:
-        outside = yield from outside_job(volume, latents)
-    elif volume is not None:
-        intensity = yield from intensity_job(volume, latents)
-        outside = intensity.outside
+    outside = None if volume is None else (yield from outside_job(volume, latents))
     if smoothing:
-        latents = yield from smooth_job(latents, smoothing, intensity=intensity, store=store)
+        latents = yield from smooth_job(latents, smoothing, store=store)
     if tree == "things":
-        return (yield from _volume_job(latents, intensity, outside))
-    if tree == "kinds" and (latents.is_whole or intensity is not None):
-        return (yield from _kinds_job(latents, intensity, outside, seed))
-    points, weights = yield from reduce_job(latents, seed=seed)
-    return (yield from _disk_job(latents, points, weights, seed))
+        return (yield from _things_job(latents, outside))
+    return (yield from _kinds_job(latents, outside, seed))
 
 
 def _curvature(latents: Latents) -> float | None:
     return latents.curvature if latents.geometry == "hyperbolic" else None
 
 
-def _channels(
-    latents: Latents, intensity: Intensity | None
-) -> Callable[[Box], npt.NDArray[np.float32]]:
-    """What gives the latent points of a box of voxels and what lies beside them."""
-
-    def read(box: Box) -> npt.NDArray[np.float32]:
-        if latents.beside:
-            return latents.read_channels(box)
-        points = latents.read_all(box)
-        if intensity is None:
-            return points
-        return np.concatenate([points, intensity.read(box)[..., None]], -1)
-
-    return read
-
-
-def _volume_job(
-    latents: Latents, intensity: Intensity | None, outside: npt.NDArray[np.bool_] | None
-) -> Job[TreeClustering]:
-    curvature, d, channels = _curvature(latents), latents.dim, _channels(latents, intensity)
+def _things_job(latents: Latents, outside: npt.NDArray[np.bool_] | None) -> Job[TreeClustering]:
+    """The tree of regions that touch, or lie in the same one."""
+    curvature, d = _curvature(latents), latents.dim
 
     def read(box: Box) -> Points:
-        points: Points = channels(box).astype(np.float64)
+        points: Points = latents.read_all(box).astype(np.float64)
         if curvature is not None:
-            # Tangent vectors of length 1 lead to a distance of 2 in the ball, and of 2 sqrt(c) on
-            # the hyperboloid.
-            points = np.concatenate(
-                [to_hyperboloid(points[..., :d], curvature), points[..., d:] * 2 * curvature**0.5],
-                -1,
-            )
+            points = to_hyperboloid(points, curvature)
         if outside is not None:
             away = outside[box][..., None]
             points = np.concatenate([np.where(away, 0, points), away * _FAR], -1)
@@ -290,87 +250,21 @@ def _without(
 
 
 def _kinds_job(
-    latents: Latents,
-    intensity: Intensity | None,
-    outside: npt.NDArray[np.bool_] | None,
-    seed: int,
+    latents: Latents, outside: npt.NDArray[np.bool_] | None, seed: int
 ) -> Job[TreeClustering]:
-    """The tree of the points, with intensities beside them if there are any."""
-    curvature, d = _curvature(latents), latents.dim
-    labels, regions = yield from kinds_job(
-        _rows(latents), latents.shape, _channels(latents, intensity),
-        leaves=_LEAVES, dim=d, curvature=curvature, seed=seed,
-        outside=outside,
-    )  # fmt: skip
-    return TreeClustering("kinds", labels, (yield from _tree_job(regions, curvature, d)))
-
-
-def _disk_job(latents: Latents, points: Points, weights: Points, seed: int) -> Job[TreeClustering]:
+    """The tree of clusters of points, wherever they lie."""
     curvature = _curvature(latents)
-    leaves = count_distinct(torch.from_numpy(points), _LEAVES)
-    fit = yield from hyperbolic_kmeans_job(
-        points, leaves, weights=weights, seed=seed, n_init=1, max_iter=ROUNDS, curvature=curvature
-    )
-    ((labels, counts),) = yield from _assign_job(latents, [fit.centroids], points)
-    used = np.flatnonzero(counts)
-    if len(used) < leaves:  # a cluster has lost all its voxels since its mean was computed
-        labels = (np.cumsum(counts > 0) - 1).astype(np.uint8)[labels]
-    # On the disk every cluster may merge with every other.
-    pairs = np.stack(np.triu_indices(len(used), 1), axis=1).astype(np.int32)
-    means = fit.centroids[used]
-    if curvature:
-        means = to_hyperboloid(means, curvature)
-    regions = Regions(means, counts[used].astype(np.float64), pairs, np.zeros(len(used)))
+    labels, regions = yield from kinds_job(
+        _rows(latents), latents.shape, latents.read_all,
+        leaves=_LEAVES, curvature=curvature, seed=seed, outside=outside,
+    )  # fmt: skip
     return TreeClustering("kinds", labels, (yield from _tree_job(regions, curvature, latents.dim)))
-
-
-def _assign_job(
-    latents: Latents, centroids: Sequence[Points], points: Points
-) -> Job[list[tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]]]:
-    """Index of the nearest centroid of every voxel, and voxels of each, for each set of centroids.
-
-    ``points`` reach about as far as those of the voxels.
-    """
-    yield Progress("labelling voxels", 0, 1)
-    find = _finder(latents, centroids, points)
-    out = [(np.empty(latents.shape, np.uint8), np.zeros(len(c), np.int64)) for c in centroids]
-    boxes = _rows(latents)
-    for done, box in enumerate(boxes):
-        yield Progress("labelling voxels", done, len(boxes))
-        found, counted = find(latents.read(box).reshape(-1, latents.dim))
-        for (labels, counts), some, more in zip(out, found, counted, strict=True):
-            labels[box] = some.reshape(labels[box].shape)
-            counts += more[: len(counts)]
-    yield Progress("labelling voxels", len(boxes), len(boxes))
-    return out
 
 
 def _rows(latents: Latents) -> list[Box]:
     """Chunks in a row along x, as one box: long rows are copied faster."""
     end = latents.shape[2]
     return [(z, y, slice(0, end)) for z, y, x in latents.chunk_boxes() if not x.start]
-
-
-_Find = Callable[[npt.NDArray[np.float32]], tuple[npt.NDArray[np.integer], npt.NDArray[np.int64]]]
-
-
-def _finder(latents: Latents, centroids: Sequence[Points], points: Points) -> _Find:
-    """A function from points to labels in each set and their counts."""
-    curvature = _curvature(latents)
-    if latents.dim == 2:
-        reach, count = float(np.abs(points).max()), math.prod(latents.shape)
-        return Lookup(centroids, reach, count, curvature).labels
-    sets = [torch.from_numpy(each) for each in centroids]
-
-    def compare(
-        points: npt.NDArray[np.float32],
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        x = torch.from_numpy(points)
-        found = torch.stack([nearest(x, each, curvature=curvature) for each in sets])
-        counts = torch.stack([labels.bincount(minlength=255) for labels in found])
-        return found.numpy(), counts.numpy()
-
-    return compare
 
 
 def _tree_job(

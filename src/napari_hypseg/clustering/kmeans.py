@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +12,6 @@ import torch
 from numba import prange
 from torch import Tensor
 
-from napari_hypseg.clustering.quadtree import quadtree_cells
 from napari_hypseg.geometry import distance, mobius_add
 from napari_hypseg.jobs import Job, Progress, finish
 from napari_hypseg.training.devices import match_numba_threads
@@ -21,31 +19,12 @@ from napari_hypseg.volumes.compiled import compiled
 
 __all__ = [
     "KMeans",
-    "Weighted",
-    "bin_points",
     "count_distinct",
     "hyperbolic_kmeans",
     "hyperbolic_kmeans_job",
     "nearest",
 ]
 
-# Points, shape (n, d), and their weights, shape (n,).
-Weighted = tuple[Tensor, Tensor]
-
-# More points of the plane than this are stood for by the cells of two quadtrees, in each of which
-# no cell holds more than such a part of the inertia: about a thousand cells, and ten times as many
-# (a level needs so many a cluster). On the first, so many times as many starts are tried for a few
-# rounds, then the best of them until a round lowers the inertia by less than a fraction; the best
-# one is refined in the same way on the second, and for one round on all points.
-_MANY = 20_000
-_CELLS = (2e7, 3e5)
-_FULL = 20
-_MORE, _HEAT = 8, 8
-_SLOW = 1e-6
-_LAST_ROUNDS = 1
-# There a round goes so many times as far as to the means: any factor below 2 lowers the inertia,
-# and this one needs fewer rounds and finds better ends. It nears the point of rest more slowly.
-_FARTHER = 1.8
 # Points in a row for one thread.
 _BLOCK = 4096
 # Centroids that move less have come to rest.
@@ -135,9 +114,7 @@ def hyperbolic_kmeans(
 
     Starts are drawn as in k-means++, by squared distance; a cluster that loses all its points is
     put on the point that is worst off. The computation is in float64. A round assigns the points
-    and takes one of Lou's steps towards the means; the rounds end when the means are at rest. More
-    than 20,000 points of the plane are binned for the restarts, of which there are eight times as
-    many at first; the best one goes on with all points.
+    and takes one of Lou's steps towards the means; the rounds end when the means are at rest.
 
     Parameters
     ----------
@@ -193,51 +170,26 @@ def hyperbolic_kmeans_job(
     n_init: int = 4,
     max_iter: int = 100,
     curvature: float | None = 1.0,
-    binned: Sequence[Weighted] | None = None,
 ) -> Job[KMeans]:
-    """The generator twin of `hyperbolic_kmeans`.
-
-    ``binned`` is what `bin_points` makes of the same points, for those who want several ``k``.
-    """
+    """The generator twin of `hyperbolic_kmeans`."""
     x = torch.tensor(np.asarray(points), dtype=torch.float64)
     w = torch.ones(x.shape[:1], dtype=torch.float64)
     if weights is not None:
         w = torch.tensor(np.asarray(weights), dtype=torch.float64)
     _check(x, w, k, min(n_init, max_iter), curvature)
-    levels = [(x, w)]
-    for cells in bin_points(x, w, curvature) if binned is None else binned:
-        if _FULL * k <= len(cells[0]) < len(levels[0][0]) / 2:
-            levels.insert(0, cells)
-    fast = len(levels) > 1
-    starts, total = n_init * (_MORE if fast else 1), k + max_iter
+    total = k + max_iter
     generator = torch.Generator().manual_seed(seed)
-    draws = torch.rand(starts, k, generator=generator, dtype=torch.float64)
-    centroids = yield from _draw_job(*levels[0], draws, total, curvature)
-    if fast:
-        rounds = range(k, min(k + _HEAT, total))
-        job = _lloyd_job(*levels[0], centroids, rounds, total, curvature, _SLOW)
-        inertia, centroids = yield from job
-        centroids = centroids[inertia.argsort()[:n_init]]
-    for level in levels:
-        last = fast and level is levels[-1]
-        rounds = range(k, k + _LAST_ROUNDS if last else total)
-        job = _lloyd_job(*level, centroids, rounds, total, curvature, _SLOW if fast else 0.0)
-        inertia, centroids = yield from job
-        centroids = centroids[inertia.argmin()][None]
+    draws = torch.rand(n_init, k, generator=generator, dtype=torch.float64)
+    centroids = yield from _draw_job(x, w, draws, total, curvature)
+    inertia, centroids = yield from _lloyd_job(x, w, centroids, range(k, total), total, curvature)
+    best = centroids[inertia.argmin()]
     yield Progress("k-means", total, total)
-    labels = nearest(x, centroids[0], curvature=curvature)
+    labels = nearest(x, best, curvature=curvature)
     mass = torch.zeros(k, dtype=torch.float64).index_add_(0, labels, w)
     order = mass.argsort(descending=True, stable=True)
     rank = torch.empty_like(order)
     rank[order] = torch.arange(k)
-    return KMeans(centroids[0, order].numpy(), rank[labels].numpy(), float(inertia.min()))
-
-
-def bin_points(x: Tensor, w: Tensor, curvature: float | None) -> list[Weighted]:
-    """Fewer points that stand for many of the plane, and their weights: some, then very few."""
-    if x.shape[1] != 2 or len(x) <= _MANY:
-        return []
-    return list(quadtree_cells(x, w, _CELLS, curvature))
+    return KMeans(best[order].numpy(), rank[labels].numpy(), float(inertia.min()))
 
 
 def count_distinct(points: Tensor, most: int) -> int:
@@ -342,12 +294,10 @@ def _lloyd_job(
     rounds: range,
     total: int,
     curvature: float | None,
-    slow: float = 0.0,
 ) -> Job[tuple[Tensor, Tensor]]:
     """Inertia (restarts,) and centroids (restarts, k, d) after at most so many of ``total`` rounds.
 
-    All restarts take a round together. The rounds of one end when it is at rest, or when a round
-    lowers its inertia by a fraction below ``slow``.
+    All restarts take a round together; the rounds of one end when it is at rest.
     """
     match_numba_threads()
     centroids = centroids.clone()
@@ -357,7 +307,7 @@ def _lloyd_job(
     for done in rounds:
         yield Progress("k-means", min(done, total), total)
         before = centroids[going]
-        new = _moved(before, sums, curvature, _FARTHER if slow else 1.0)
+        new = _moved(before, sums, curvature)
         for restart in (sums[..., 0] == 0).any(1).nonzero()[:, 0]:
             own = nearest(x, before[restart], curvature=curvature)
             gap = _squared(x, before[restart, own], curvature)
@@ -367,11 +317,8 @@ def _lloyd_job(
                 gap = torch.minimum(gap, _squared(x, worst, curvature))
         centroids[going] = new
         sums = _sums(x, w, new, curvature)
-        last, now = inertia[going], sums[:, 0, -1]
-        inertia[going] = now
+        inertia[going] = sums[:, 0, -1]
         goes = (new - before).abs().amax((1, 2)) >= _STILL
-        if slow:
-            goes &= last - now >= slow * last
         going, sums = going[goes], sums[goes]
         if not len(going):
             break
@@ -439,14 +386,14 @@ def _sum_blocks(
     return sums
 
 
-def _moved(centroids: Tensor, sums: Tensor, curvature: float | None, times: float) -> Tensor:
-    """Centroids so many times one of Lou's steps on (in R^d, of the way to their means)."""
+def _moved(centroids: Tensor, sums: Tensor, curvature: float | None) -> Tensor:
+    """Centroids one of Lou's steps on (in R^d, their means)."""
     tiny = torch.finfo(sums.dtype).tiny
     total, direction = sums[..., 1:2], sums[..., 2:-1]
     if not curvature:
-        return centroids + times * direction / total.clamp_min(tiny)
+        return centroids + direction / total.clamp_min(tiny)
     direction = math.sqrt(curvature) * direction
     norm = torch.linalg.vector_norm(direction, dim=-1, keepdim=True)
     root = ((total - norm) * (total + norm)).clamp_min(0.0).sqrt()
-    step = times * direction / (total + root).clamp_min(tiny) / math.sqrt(curvature)
+    step = direction / (total + root).clamp_min(tiny) / math.sqrt(curvature)
     return mobius_add(centroids, step, c=curvature)

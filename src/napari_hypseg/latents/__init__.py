@@ -1,13 +1,12 @@
 """One latent point per voxel: dense mapping and the store on disk."""
 
-from napari_hypseg.latents.embed import coarse_to_fine_job, embed, embed_job
+from napari_hypseg.latents.embed import embed, embed_job
 from napari_hypseg.latents.maps import coordinate, uncertainty
 from napari_hypseg.latents.near import near_job
 from napari_hypseg.latents.store import Latents, find_latents, open_latents
 
 __all__ = [
     "Latents",
-    "coarse_to_fine_job",
     "coordinate",
     "embed",
     "embed_job",

@@ -10,35 +10,32 @@ import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from napari_hypseg.jobs import Job, Progress, finish
-from napari_hypseg.latents.folded import compile_encoder
 from napari_hypseg.latents.store import Latents, open_latents
 from napari_hypseg.model.files import Model
+from napari_hypseg.model.vae import VAE, Posterior, ScaleEncoder
 from napari_hypseg.training.devices import has_fast_bfloat16, select_device
 from napari_hypseg.training.features import Standard, fit_features_job, read_padded
-from napari_hypseg.volumes.noise import fit_noise_job
 from napari_hypseg.volumes.normalize import Normalization, fit_normalization_job
 from napari_hypseg.volumes.volume import Box, Volume
 
-__all__ = ["coarse_to_fine_job", "embed", "embed_job"]
+__all__ = ["embed", "embed_job"]
 
-# Patches in one call of the encoder in bfloat16, half as many in float32: large enough for the
-# matrix products to run at full speed, small enough for their results, 8 MB, to stay in the
-# processor's last cache (or to fill a GPU).
+# Voxels in one call of the encoder: large enough for its matrix products to run at full speed,
+# small enough for their results to stay in the processor's last cache (or to fill a GPU).
 _BLOCK = {"cpu": 4096, "cuda": 65_536, "mps": 32_768}
+# A patch takes so many times as much as features.
+_PATCHES = 16
 _REPORT_EVERY = 0.1
-# Voxels read at a time: well under a tenth of a second.
+# Voxels of patches read at a time: well under a tenth of a second.
 _READ = 1 << 21
 # Voxels along each axis whose features are computed at a time.
 _SEEN = (32, 64, 64)
-# Coarse to fine: strides of the passes, and the fewest points that are worth one.
-_STRIDES = (8, 4, 2)
-_FEWEST = 10_000
 
 Store = str | os.PathLike[str]
 
@@ -104,67 +101,13 @@ def embed_job(
     ValueError
         If the stride is below 1 or the device unknown.
     """
-    mapping = yield from _prepare_job(model, volume, box, stride, device)
-    return (yield from mapping.pass_job(stride, store, None))
-
-
-def coarse_to_fine_job(
-    model: Model,
-    volume: Volume,
-    *,
-    box: Box | None = None,
-    stride: int = 1,
-    device: str = "auto",
-    store: Callable[[int], Store | None] = lambda _: None,
-) -> Job[Latents]:
-    """Map the voxels in passes of stride 8, 4, 2 and 1: a preview in seconds, then the rest.
-
-    Each pass computes what the last has left, so that all of them together encode every voxel
-    once. A pass that would give less than 10,000 points is left out.
-
-    Parameters
-    ----------
-    model, volume, box, device
-        As for `embed`.
-    stride : int
-        Of the last pass; those before have 2, 4 and 8 times as much.
-    store : callable, optional
-        Gives the folder of the store of a stride; in memory without it.
-
-    Returns
-    -------
-    Latents
-        Those of the last pass. Those of the passes before come as the ``partial`` of a `Progress`.
-
-    Raises
-    ------
-    VolumeError, ValueError
-        As for `embed_job`.
-    """
-    mapping = yield from _prepare_job(model, volume, box, stride, device)
-    strides = [n * stride for n in _STRIDES if math.prod(mapping.shape(n * stride)) >= _FEWEST]
-    if mapping.standard is not None:
-        # The features of all voxels are needed for every eighth: the whole takes hardly longer.
-        strides = []
-    latents = None
-    for each in strides:
-        latents = yield from mapping.pass_job(each, store(each), latents)
-        done = math.prod(latents.shape)
-        yield Progress("mapping voxels", done, math.prod(mapping.shape(stride)), partial=latents)
-    return (yield from mapping.pass_job(stride, store(stride), latents))
-
-
-def _prepare_job(
-    model: Model, volume: Volume, box: Box | None, stride: int, device: str
-) -> Job[_Mapping]:
     if stride < 1:
         raise ValueError(f"the stride must be at least 1, not {stride}")
     target = select_device(device)
     part = volume if box is None else volume.crop(box)
     spans = [s.indices(n)[:2] for s, n in zip(box or (slice(None),) * 3, volume.shape, strict=True)]
-    total = math.prod(-(-n // stride) for n in part.shape)
+    z, y, x = (-(-n // stride) for n in part.shape)
     normalization = yield from fit_normalization_job(volume)
-    noise = yield from fit_noise_job(volume, normalization)
     fingerprint = yield from volume.fingerprint_job()
     if mismatch := model.mismatch(volume, normalization):
         warnings.warn(mismatch, stacklevel=2)
@@ -173,10 +116,11 @@ def _prepare_job(
     attributes = {
         "volume": fingerprint,
         "normalization": normalization.to_dict(),
-        "noise": noise,
         "model": model.fingerprint(),
         "box": [list(span) for span in spans],
         "precision": str(precision).removeprefix("torch."),
+        "stride": stride,
+        "voxel_size": [stride * size for size in volume.voxel_size],
         "origin": list(part.origin),
         "name": volume.name,
         "geometry": config.geometry,
@@ -185,83 +129,64 @@ def _prepare_job(
     standard = None
     if config.encoder == "scales":
         standard = yield from fit_features_job(volume, normalization)
-        attributes["encoder"] = config.encoder
-    encode = compile_encoder(model.network, target, precision)
-    return _Mapping(
-        volume, normalization, encode, target, config.patch_size, config.latent_dim, spans,
-        attributes, total, block_size(target, precision), standard,
+    latents = open_latents(store, (z, y, x, config.latent_dim), attributes)
+    # A copy: the caller's network stays where it is.
+    network = VAE(config)
+    network.load_state_dict(model.network.state_dict())
+    mapping = _Mapping(
+        volume, normalization, network.eval().to(target), target, precision, stride, spans,
+        standard, _BLOCK[target.type] // (_PATCHES if standard is None else 1),
     )  # fmt: skip
-
-
-def block_size(device: torch.device, dtype: torch.dtype) -> int:
-    """Patches in one call of the encoder."""
-    return _BLOCK[device.type] * torch.bfloat16.itemsize // dtype.itemsize
+    return (yield from mapping.map_job(latents))
 
 
 @dataclass
 class _Mapping:
-    """What all passes over a volume share."""
+    """What maps the chunks of a volume."""
 
     volume: Volume
     normalization: Normalization
-    encode: Callable[[Tensor], Tensor]
+    network: VAE
     device: torch.device
-    patch: int
-    dim: int
+    precision: torch.dtype
+    stride: int
     spans: list[tuple[int, int]]
-    attributes: dict[str, Any]
-    total: int
-    block: int
     # Of features, where the encoder sees these and no patches.
     standard: Standard | None
+    block: int
 
-    def shape(self, stride: int) -> tuple[int, int, int]:
-        """Number of points of a pass."""
-        z, y, x = (-(-(stop - start) // stride) for start, stop in self.spans)
-        return z, y, x
-
-    def pass_job(self, stride: int, store: Store | None, coarse: Latents | None) -> Job[Latents]:
-        """Map every ``stride``-th voxel; of twice the stride there may be points already."""
-        sizes = [stride * size for size in self.volume.voxel_size]
-        attributes = {**self.attributes, "stride": stride, "voxel_size": sizes}
-        latents = open_latents(store, (*self.shape(stride), self.dim), attributes)
-        known = 0 if coarse is None else math.prod(coarse.shape)
-        done, reported = known, time.monotonic()
+    def map_job(self, latents: Latents) -> Job[Latents]:
+        """Map what a store does not hold yet."""
+        see = self._patches if self.standard is None else self._scales
+        done, total, reported = 0, math.prod(latents.shape), time.monotonic()
         # Writing a chunk and computing the next overlap.
         with ThreadPoolExecutor(1) as writer:
             writing: Future[None] | None = None
             for span in latents.chunk_boxes():
-                yield Progress("mapping voxels", done, self.total)
+                yield Progress("mapping voxels", done, total)
                 shape = [s.stop - s.start for s in span]
-                given, before = [slice(s.start % 2, None, 2) for s in span], _half(span)
-                fresh = math.prod(shape)
-                if coarse is not None:
-                    fresh -= math.prod(s.stop - s.start for s in before)
                 if latents.has(span):
-                    done += fresh
+                    done += math.prod(shape)
                     continue
-                points = torch.empty(*shape, self.dim, device=self.device)
-                if coarse is not None:
-                    points[tuple(given)] = torch.from_numpy(coarse.read(before)).to(self.device)
-                see = self._patches if self.standard is None else self._scales
-                for out, seen in see(span, stride, points, None if coarse is None else given):
+                points = torch.empty(*shape, latents.dim, device=self.device)
+                for out, seen in see(span, points):
                     for part in self._blocks(seen):
                         out[part] = self._encode(seen[part]).view_as(out[part])
                         done += math.prod(seen[part].shape[:2])
                         now = time.monotonic()
                         if now - reported >= _REPORT_EVERY:
-                            yield Progress("mapping voxels", done, self.total)
+                            yield Progress("mapping voxels", done, total)
                             reported = time.monotonic()
                 if writing is not None:
                     writing.result()
                 writing = writer.submit(_write, latents, span, *_start_copy(points))
             if writing is not None:
                 writing.result()
-        yield Progress("mapping voxels", done, self.total)
+        yield Progress("mapping voxels", done, total)
         return latents
 
     def _blocks(self, patches: Tensor) -> Iterator[tuple[slice, slice]]:
-        """Parts (y, x) of a plane of patches, so large that the encoder runs at full speed."""
+        """Parts (y, x) of a plane of voxels, so large that the encoder runs at full speed."""
         rows, columns = patches.shape[:2]
         row = 0
         while row < rows and columns:
@@ -272,43 +197,32 @@ class _Mapping:
             )
             row += high
 
-    def _encode(self, patches: Tensor) -> Tensor:
-        """Latent points of patches (y, x, ...) one below the other; (y x, d).
+    def _encode(self, seen: Tensor) -> Tensor:
+        """Latent points of what the encoder sees of voxels (y, x, ...), shape (y x, d).
 
         Where the device's memory is full, half as many at a time, from then on.
         """
         try:
-            with torch.inference_mode():
-                return self.encode(patches.flatten(2).flatten(0, 1))
+            return encode(self.network, seen.flatten(2).flatten(0, 1), self.precision)
         except torch.OutOfMemoryError:
-            if math.prod(patches.shape[:2]) == 1:
+            if math.prod(seen.shape[:2]) == 1:
                 raise RuntimeError(
-                    f"the memory of {self.device} is too small even for one patch"
+                    f"the memory of {self.device} is too small even for one voxel"
                 ) from None
         # Not inside the handler: the error keeps what filled the memory alive.
         torch.cuda.empty_cache()
-        self.block = max(1, math.prod(patches.shape[:2]) // 2)
+        self.block = max(1, math.prod(seen.shape[:2]) // 2)
         warnings.warn(
             f"the memory of {self.device} is full: "
-            f"the mapping goes on with {self.block} patches at a time",
+            f"the mapping goes on with {self.block} voxels at a time",
             stacklevel=2,
         )
-        return torch.cat([self._encode(patches[part]) for part in self._blocks(patches)])
+        return torch.cat([self._encode(seen[part]) for part in self._blocks(seen)])
 
-    def _patches(
-        self, span: Box, stride: int, points: Tensor, given: list[slice] | None
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """For some points (y, x, d) of a chunk that are not given the patches (y, x, p, p, p)."""
-        for plane, patches in self._planes(span, stride):
-            for places in _left(plane, given):
-                yield points[plane][places], patches[places]
-
-    def _scales(
-        self, span: Box, stride: int, points: Tensor, _given: list[slice] | None
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """For some points (y, x, d) of a chunk the features (y, x, WIDTH)."""
+    def _scales(self, span: Box, points: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Planes (y, x, d) of the points of a chunk with their voxels' features (y, x, WIDTH)."""
         assert self.standard is not None  # noqa: S101
-        shape = tuple(points.shape[:3])
+        shape, stride = tuple(points.shape[:3]), self.stride
         sides = [max(1, side // stride) for side in _SEEN]
         for corner in itertools.product(*map(range, (0, 0, 0), shape, sides)):
             some = [slice(c, min(c + n, m)) for c, n, m in zip(corner, sides, shape, strict=True)]
@@ -320,16 +234,17 @@ class _Mapping:
             out = points[tuple(some)]
             yield from zip(out, found[::stride, ::stride, ::stride], strict=True)
 
-    def _planes(self, span: Box, stride: int) -> Iterator[tuple[int, Tensor]]:
-        """For each plane of a chunk its number and its patches, shape (y, x, p, p, p)."""
-        halo = self.patch // 2
+    def _patches(self, span: Box, points: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Planes (y, x, d) of the points of a chunk with their patches (y, x, p, p, p)."""
+        side, stride = self.network.config.patch_size, self.stride
+        halo = side // 2
         low = [start + s.start * stride for (start, _), s in zip(self.spans, span, strict=True)]
         high = [
             start + (s.stop - 1) * stride for (start, _), s in zip(self.spans, span, strict=True)
         ]
-        across = math.prod(b - a + self.patch for a, b in zip(low[1:], high[1:], strict=True))
+        across = math.prod(b - a + side for a, b in zip(low[1:], high[1:], strict=True))
         # Planes far apart share no voxels, and are read one by one.
-        some = max(1, (_READ // across - self.patch) // stride + 1) if stride < self.patch else 1
+        some = max(1, (_READ // across - side) // stride + 1) if stride < side else 1
         for plane in range(0, span[0].stop - span[0].start, some):
             first = low[0] + plane * stride
             last = min(first + (some - 1) * stride, high[0])
@@ -342,25 +257,33 @@ class _Mapping:
                 tile = tile.pin_memory()
             patches = tile.to(self.device, non_blocking=True)
             for axis in range(3):
-                patches = patches.unfold(axis, self.patch, stride)
-            for index in range(len(patches)):
-                yield plane + index, patches[index]
+                patches = patches.unfold(axis, side, stride)
+            yield from zip(points[plane : plane + some], patches, strict=True)
 
 
-def _half(span: Box) -> Box:
-    """Where the points of a box with even numbers lie among those of twice the stride."""
-    z, y, x = (slice((s.start + 1) // 2, (s.stop + 1) // 2) for s in span)
-    return z, y, x
+@torch.inference_mode()
+def encode(network: VAE, seen: Tensor, precision: torch.dtype) -> Tensor:
+    """Latent points of what an encoder sees of voxels.
 
+    Parameters
+    ----------
+    network : VAE
+    seen : tensor, shape (n, WIDTH) or (n, p^3)
+        Features; or patches, which are resized to the network's input size.
+    precision : torch.dtype
+        Of the layers before the last: float32, or bfloat16.
 
-def _left(plane: int, given: list[slice] | None) -> list[tuple[slice, slice]]:
-    """The places (y, x) of a plane without a point, where every second may have one, as grids."""
-    everything = slice(None)
-    if given is None or plane % 2 != given[0].start:
-        return [(everything, everything)]
-    _, y, x = given
-    other_y, other_x = (slice(1 - s.start, None, 2) for s in (y, x))
-    return [(other_y, everything), (y, other_x)]
+    Returns
+    -------
+    tensor of float32, shape (n, d)
+    """
+    if not isinstance(network.encoder, ScaleEncoder):
+        patch, side = network.config.patch_size, network.config.input_size
+        cubes = seen.view(-1, 1, patch, patch, patch)
+        seen = interpolate(cubes, size=(side,) * 3, mode="trilinear", align_corners=False)
+    with torch.autocast(seen.device.type, precision, enabled=precision != torch.float32):
+        posterior: Posterior = network.encoder(seen)
+    return posterior.mean
 
 
 def _start_copy(points: Tensor) -> tuple[Tensor, Callable[[], object]]:

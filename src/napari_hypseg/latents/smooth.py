@@ -1,4 +1,4 @@
-"""Edge-preserving smoothing of latent points and what stands beside them, in the tangent space."""
+"""Edge-preserving smoothing of latent points, in the tangent space at the centre."""
 
 from __future__ import annotations
 
@@ -11,10 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_hypseg.jobs import Job, Progress
-from napari_hypseg.latents.intensity import Intensity
 from napari_hypseg.latents.spread import from_tangent, spread_job, to_tangent
 from napari_hypseg.latents.store import Latents, open_latents
-from napari_hypseg.latents.texture import TEXTURES, doubled, texture
 from napari_hypseg.latents.total_variation import denoise
 from napari_hypseg.volumes.volume import Box
 
@@ -22,15 +20,13 @@ __all__ = ["smooth_job"]
 
 Floats = npt.NDArray[np.float32]
 
-_ROUNDS = 60
-# Weight of the smoothing of texture, and its share of a tile's time.
-_TEXTURE_WEIGHT = 0.15
-_TEXTURE_SHARE = 0.1
+_ROUNDS = 30
 # Units of progress a tile.
 _UNITS = 1000
 # Larger volumes are smoothed in tiles, whose sides are multiples of this one, with a halo beyond
-# which the solution hardly feels anything; the kernel needs 28 bytes a voxel of a tile and channel.
-_MOST_VOXELS = 1 << 24
+# which the solution hardly feels anything; the kernel needs 28 bytes a voxel of a tile and
+# dimension.
+_MOST_FLOATS = 1 << 26
 _SIDE = 64
 _HALO = 16
 
@@ -39,16 +35,12 @@ def smooth_job(
     latents: Latents,
     weight: float,
     *,
-    intensity: Intensity | None = None,
     store: str | os.PathLike[str] | None = None,
 ) -> Job[Latents]:
     """Latent points denoised by total variation, with the edges between structures kept.
 
     The points' tangent vectors at the centre (their logarithms) are divided by their standard
-    deviation, so that a weight means the same for every model, denoised, and mapped back. The
-    intensities beside them are denoised with them, all in the intensities' unit: an edge of one is
-    an edge of both. Where noise and signal are about as strong, the texture that this
-    takes away of the intensities follows (see `texture`), denoised in turn.
+    deviation, so that a weight means the same for every model, denoised, and mapped back.
 
     Parameters
     ----------
@@ -56,8 +48,6 @@ def smooth_job(
         What to smooth.
     weight : float
         Strength, above 0. At 1 the voxels of a structure agree and its edges stay.
-    intensity : Intensity, optional
-        The intensities of the same voxels; kept in the store beside the points, and texture.
     store : path, optional
         Folder of the Zarr store to write to; in memory without it. Tiles that it has already
         are not computed again.
@@ -71,15 +61,10 @@ def smooth_job(
     attributes = {**latents.array.attrs.asdict(), "smoothing": weight}
     attributes.pop("hypseg_latents", None)
     d = latents.dim
-    channels = d + (intensity is not None)
-    weighed = np.float32(intensity.texture if intensity else 0)
-    beside = channels - d + (TEXTURES if weighed else 0)
-    shape = (*latents.shape, d + beside)
-    out = open_latents(store, shape, {**attributes, "beside": beside})
-    boxes = _tiles(latents.shape)
+    out = open_latents(store, (*latents.shape, d), attributes)
+    boxes = _tiles(latents.shape, d)
     total = len(boxes) * _UNITS
-    unit = intensity.unit if intensity else (yield from spread_job(latents))
-    scale = np.float32(unit)
+    scale = np.float32((yield from spread_job(latents)))
     for index, box in enumerate(boxes):
         start = Progress("smoothing", index * _UNITS, total)
         for piece in _pieces(out, box):
@@ -94,45 +79,30 @@ def smooth_job(
         )
         # In the order that the kernel wants: x last in memory.
         field = np.moveaxis(
-            np.empty((z.stop - z.start, y.stop - y.start, channels, x.stop - x.start), np.float32),
-            2, 3,
-        )  # fmt: skip
+            np.empty((z.stop - z.start, y.stop - y.start, d, x.stop - x.start), np.float32), 2, 3
+        )
         for piece in _pieces(latents, (z, y, x)):
             yield start
             here = field[_inside(piece, (z, y, x))]
-            here[..., :d] = to_tangent(latents, latents.read_all(piece))
-            if intensity:
-                here[..., d] = intensity.read(piece)
+            here[...] = to_tangent(latents, latents.read_all(piece))
             here /= scale
-        turn = index + (1 - _TEXTURE_SHARE if weighed else 1)
-        smooth = yield from _denoise_job(field, weight, index, turn, total)
-        if weighed:
-            rough = texture(np.ascontiguousarray(field[..., d] - smooth[..., d]))
-            rough = yield from _denoise_job(rough, _TEXTURE_WEIGHT, turn, index + 1, total)
+        smooth = yield from _denoise_job(field, weight, index, total)
         del field
         for piece in _pieces(out, box):
             yield Progress("smoothing", (index + 1) * _UNITS, total)
             inside = _inside(piece, (z, y, x))
-            vectors = smooth[inside] * scale
-            points = from_tangent(latents, np.ascontiguousarray(vectors[..., :d]))
-            parts = [points, vectors[..., d:]]
-            if weighed:
-                # Tiles and chunks start at even voxels.
-                coarse = tuple(slice(s.start // 2, -(-s.stop // 2)) for s in inside)
-                parts.append(doubled(rough[coarse], points.shape[:3]) * (weighed * scale))
-            out.array[piece] = np.concatenate(parts, -1)
+            vectors = np.ascontiguousarray(smooth[inside] * scale)
+            out.array[piece] = from_tangent(latents, vectors)
     yield Progress("smoothing", total, total)
     return out
 
 
-def _denoise_job(
-    field: Floats, weight: float, start: float, stop: float, total: int
-) -> Job[Floats]:
-    """`denoise`, whose progress goes from ``start`` to ``stop``, in tiles."""
+def _denoise_job(field: Floats, weight: float, index: int, total: int) -> Job[Floats]:
+    """`denoise` of a tile."""
     rounds = denoise(field, weight, _ROUNDS)
     while True:
         try:
-            done = start + (stop - start) * next(rounds)
+            done = index + next(rounds)
         except StopIteration as end:
             smooth: Floats = end.value
             return smooth
@@ -156,7 +126,7 @@ def _inside(piece: Box, box: Box) -> Box:
     return z, y, x
 
 
-def _tiles(shape: tuple[int, int, int]) -> list[Box]:
+def _tiles(shape: tuple[int, int, int], dim: int) -> list[Box]:
     """Boxes of whole chunks that cover a shape: of those that fit the memory, the least work."""
 
     def voxels(sides: tuple[int, ...]) -> int:
@@ -170,7 +140,7 @@ def _tiles(shape: tuple[int, int, int]) -> list[Box]:
         )
 
     choices = list(itertools.product(*(range(_SIDE, n + _SIDE, _SIDE) for n in shape)))
-    fitting = [sides for sides in choices if voxels(sides) <= _MOST_VOXELS]
+    fitting = [sides for sides in choices if voxels(sides) * dim <= _MOST_FLOATS]
     best = min(fitting or choices[:1], key=work)
     starts = (range(0, n, side) for n, side in zip(shape, best, strict=True))
     return [

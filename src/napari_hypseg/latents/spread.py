@@ -31,19 +31,17 @@ def from_tangent(latents: Latents, vectors: Floats) -> Floats:
     return points
 
 
-def spread_job(latents: Latents, outside: npt.NDArray[np.bool_] | None = None) -> Job[float]:
+def spread_job(latents: Latents) -> Job[float]:
     """Standard deviation of the tangent vectors at the centre, one number for all directions.
 
-    Of those that don't lie ``outside``, on the points' lattice, if that is given. 1 where all
-    points are alike: they stay as they are, whatever they are divided by.
+    1 where all points are alike: they stay as they are, whatever they are divided by.
     """
     count, total, square = 0, np.zeros(latents.dim), 0.0
     boxes = list(latents.chunk_boxes())
     for done, box in enumerate(boxes):
         yield Progress("measuring the spread", done, len(boxes))
         points = latents.read_all(box)
-        points = points.reshape(-1, latents.dim) if outside is None else points[~outside[box]]
-        vectors = to_tangent(latents, points).astype(np.float64)
+        vectors = to_tangent(latents, points.reshape(-1, latents.dim)).astype(np.float64)
         count += len(vectors)
         total += vectors.sum(0)
         square += float(np.square(vectors).sum())

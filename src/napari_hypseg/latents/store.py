@@ -20,7 +20,7 @@ from napari_hypseg.volumes.zarr_store import open_zarr
 
 __all__ = ["Latents", "find_latents", "open_latents"]
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 # Chunks of about 130,000 points: a second or two of mapping on a laptop, so that an interrupted
 # run loses little, and few enough files for a whole tomogram.
 _CHUNK = (32, 64, 64)
@@ -34,9 +34,8 @@ class Latents:
 
     Attributes
     ----------
-    array : zarr.Array, shape (z, y, x, d + beside), float32
-        Points in the Poincare ball (or R^d), one chunk at a time on disk, and what stands beside
-        them.
+    array : zarr.Array, shape (z, y, x, d), float32
+        Points in the Poincare ball (or R^d), one chunk at a time on disk.
     voxel_size, origin : tuple of float
         Of the points' lattice, along (z, y, x), in angstrom: with a stride the voxel size is that
         many times the volume's.
@@ -46,9 +45,6 @@ class Latents:
         "hyperbolic" or "euclidean".
     curvature : float
         The ball has curvature ``-curvature``.
-    beside : int
-        Channels after the points, in lengths of tangent vectors: none, the voxels' own intensity,
-        or that and the 10 of its texture.
     """
 
     array: zarr.Array[Any]
@@ -57,7 +53,6 @@ class Latents:
     name: str
     geometry: str
     curvature: float
-    beside: int = 0
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -66,28 +61,12 @@ class Latents:
         return z, y, x
 
     @property
-    def is_whole(self) -> bool:
-        """Whether the encoder saw every scale, so that nothing need stand beside the points."""
-        return self.array.attrs.get("encoder") == "scales"
-
-    @property
     def dim(self) -> int:
         """Dimension d of the latent space."""
-        return int(self.array.shape[3]) - self.beside
+        return int(self.array.shape[3])
 
     def read(self, box: tuple[slice, ...] = ()) -> npt.NDArray[np.float32]:
         """Points of a box, shape (z, y, x, d); NaN where none has been mapped yet.
-
-        Raises
-        ------
-        VolumeError
-            If the store is damaged or has gone.
-        """
-        channels = self.read_channels(box)
-        return np.ascontiguousarray(channels[..., : self.dim])
-
-    def read_channels(self, box: tuple[slice, ...] = ()) -> npt.NDArray[np.float32]:
-        """Points of a box and what stands beside them, shape (z, y, x, d + beside).
 
         Raises
         ------
@@ -172,11 +151,11 @@ def open_latents(
     path : path or None
         A folder; None keeps the store in memory.
     shape : tuple of int
-        (z, y, x, d + beside).
+        (z, y, x, d).
     attributes : dict
-        What the latents are: fingerprints of volume and model, the volume's normalisation and
-        noise, box, stride, voxel size, origin, name, geometry, curvature, how many channels stand
-        beside the points if any do. A store with other attributes is replaced.
+        What the latents are: fingerprints of volume and model, the volume's normalisation, box,
+        stride, voxel size, origin, name, geometry, curvature. A store with other attributes is
+        replaced.
 
     Raises
     ------
@@ -260,7 +239,7 @@ def _latents(array: zarr.Array[Any], attributes: dict[str, Any]) -> Latents:
     z, y, x = (float(size) for size in attributes["voxel_size"])
     place = tuple(float(c) for c in attributes["origin"])
     name, geometry = attributes["name"], attributes["geometry"]
-    curvature, beside = float(attributes["curvature"]), attributes.get("beside", 0)
+    curvature = float(attributes["curvature"])
     if (
         array.ndim != 4
         or array.dtype != np.float32
@@ -269,8 +248,6 @@ def _latents(array: zarr.Array[Any], attributes: dict[str, Any]) -> Latents:
         or not all(0 < n < math.inf for n in (z, y, x, curvature))
         or not isinstance(name, str)
         or geometry not in ("hyperbolic", "euclidean")
-        or type(beside) is not int
-        or not 0 <= beside < array.shape[3]
     ):
         raise ValueError("its attributes make no sense")
-    return Latents(array, (z, y, x), place, name, geometry, curvature, beside)
+    return Latents(array, (z, y, x), place, name, geometry, curvature)

@@ -23,10 +23,10 @@ class ModelConfig:
     gyroplane : bool
         First decoder layer: gyroplane convolution (seed paper's equation 7), or a Euclidean
         convolution of the tangent coordinates at the origin.
-    encoder : {"scales", "strided", "stacked"}
+    encoder : {"scales", "stacked"}
         ``scales``: two fully connected layers on the scale space around a voxel (`scale_space`);
-        ``strided``: four convolutions of stride 2 (10>5>3>2>1) on a patch; ``stacked``: CIHS's
-        stack of stride 1 with paddings 2, 1, 1, 0 (10>10>8>6>2), forty times the work.
+        ``stacked``: CIHS's four convolutions of stride 1 on a patch, with paddings 2, 1, 1, 0
+        (10>10>8>6>2).
     channels : tuple of int
         Filters of the four convolutions; unused with ``scales``.
     hidden : int
@@ -48,14 +48,14 @@ class ModelConfig:
         Side of the patch around a voxel that gives the voxel its latent point, in voxels; odd.
     """
 
-    latent_dim: int = 2
+    latent_dim: int = 16
     geometry: Literal["hyperbolic", "euclidean"] = "hyperbolic"
     curvature: float = 1.0
     gyroplane: bool = True
-    encoder: Literal["scales", "strided", "stacked"] = "strided"
+    encoder: Literal["scales", "stacked"] = "scales"
     channels: tuple[int, int, int, int] = (8, 16, 32, 64)
-    hidden: int = 0
-    planes: int = 128
+    hidden: int = 128
+    planes: int = 64
     grid: int = 1
     tangent_clip: float | None = 5.0
     relu_output: bool = False
@@ -116,7 +116,7 @@ def _makes_sense(name: str, value: object, default: object) -> bool:
     return not isinstance(value, int) or isinstance(value, bool) or 0 <= value <= most
 
 
-_CHOICES = {"geometry": ("hyperbolic", "euclidean"), "encoder": ("scales", "strided", "stacked")}
+_CHOICES = {"geometry": ("hyperbolic", "euclidean"), "encoder": ("scales", "stacked")}
 
 
 @dataclass(frozen=True)
@@ -193,6 +193,7 @@ class Preset:
 
 
 _CIHS_MODEL = ModelConfig(
+    latent_dim=2,
     encoder="stacked",
     channels=(16, 32, 64, 128),
     hidden=300,
@@ -219,9 +220,8 @@ _EUCLIDEAN_MODEL = replace(_PLAIN_MODEL, geometry="euclidean")
 _NO_TRIPLET = replace(_CIHS_TRAINING, triplet_weight=0.0)
 
 PRESETS: dict[str, Preset] = {
-    "default": Preset(),
-    "general": Preset(
-        ModelConfig(encoder="scales", latent_dim=16, hidden=128, planes=64),
+    "default": Preset(
+        ModelConfig(),
         TrainingConfig(steps=0, batch_size=512, triplet_weight=1.0, pretrained=True),
     ),
     "cihs": Preset(_CIHS_MODEL, _CIHS_TRAINING),
@@ -236,9 +236,9 @@ PRESETS: dict[str, Preset] = {
 def get_preset(name: str) -> Preset:
     """The preset called ``name``.
 
-    ``default`` is trained on a volume's patches; ``general`` is the model that comes with the
-    package, as it is or trained further; ``cihs`` is what the code of Hsu et al. (NeurIPS 2021)
-    runs, and ``cihs-*`` are the other rows of their ablation (table 2).
+    ``default`` is the model that comes with the package, as it is or trained further; ``cihs`` is
+    what the code of Hsu et al. (NeurIPS 2021) runs, and ``cihs-*`` are the other rows of their
+    ablation (table 2).
 
     Raises
     ------
@@ -248,7 +248,7 @@ def get_preset(name: str) -> Preset:
     Examples
     --------
     >>> get_preset("default").model.latent_dim
-    2
+    16
     """
     try:
         return PRESETS[name]

@@ -11,18 +11,13 @@ from torch.nn.functional import softplus
 from napari_hypseg.geometry import ball
 from napari_hypseg.geometry.distributions import WrappedNormal
 from napari_hypseg.model.config import ModelConfig
-from napari_hypseg.model.dense import DenseConv3d, DenseConvTranspose3d, SteadyConv3d
 from napari_hypseg.model.gyroplane import GyroplaneConv3d
 from napari_hypseg.model.scale_space import SCALE_OF, SIGMAS, WIDTH
 
 __all__ = ["VAE", "Decoder", "Encoder", "Posterior"]
 
-# (stride, padding) of each convolution of an encoder; all kernels are 5, as in the papers.
-_ENCODERS = {
-    "strided": ((2, 2), (2, 2), (2, 2), (2, 2)),
-    "stacked": ((1, 2), (1, 1), (1, 1), (1, 0)),
-}
-_KERNEL = 5
+# Kernel and paddings of the convolutions of patches, as in the papers; their stride is 1.
+_KERNEL, _PADDINGS = 5, (2, 1, 1, 0)
 # Keeps the posterior's scale away from 0, as CIHS's code does.
 _MIN_SIGMA = 1e-5
 
@@ -97,16 +92,10 @@ class Encoder(_PointEncoder):
     def __init__(self, config: ModelConfig) -> None:
         size, width = config.input_size, 1
         layers: list[nn.Module] = []
-        for channels, (stride, padding) in zip(
-            config.channels, _ENCODERS[config.encoder], strict=True
-        ):
-            convolution: type[nn.Conv3d] = nn.Conv3d
-            if config.encoder == "strided":
-                # A single input channel makes so small a kernel that a convolution is faster.
-                convolution = DenseConv3d if width > 1 else SteadyConv3d
-            layers += [convolution(width, channels, _KERNEL, stride, padding), nn.ReLU()]
+        for channels, padding in zip(config.channels, _PADDINGS, strict=True):
+            layers += [nn.Conv3d(width, channels, _KERNEL, padding=padding), nn.ReLU()]
             width = channels
-            size = (size + 2 * padding - _KERNEL) // stride + 1
+            size += 2 * padding - _KERNEL + 1
         features = width * size**3
         hidden: nn.Module = nn.Identity()
         if config.hidden:
@@ -173,32 +162,17 @@ class Decoder(nn.Module):
         self.planes = _planes(config)
         widths = [*config.channels[::-1][1:], 1]
         size, width = config.grid, config.channels[-1]
-        mix = SteadyConv3d if config.encoder == "strided" else nn.Conv3d
-        layers: list[nn.Module] = [nn.ReLU(), mix(config.planes, width, 1), nn.ReLU()]
-        convolution = DenseConvTranspose3d if config.encoder == "strided" else nn.ConvTranspose3d
-        sizes = self._sizes()
-        for channels, target, (stride, padding) in zip(
-            widths, sizes, _ENCODERS[config.encoder][::-1], strict=True
-        ):
-            extra = target - ((size - 1) * stride - 2 * padding + _KERNEL)
-            layers += [
-                convolution(width, channels, _KERNEL, stride, padding, extra),
-                nn.ReLU(),
-            ]
-            size, width = target, channels
-        self.layers = nn.Sequential(*(layers if config.relu_output else layers[:-1]))
-
-    def _sizes(self) -> list[int]:
-        """Sides of the decoder's feature cubes: the encoder's, backwards."""
-        sizes = [self.config.input_size]
-        for stride, padding in _ENCODERS[self.config.encoder]:
-            sizes.append((sizes[-1] + 2 * padding - _KERNEL) // stride + 1)
-        if sizes.pop() != self.config.grid:
+        layers: list[nn.Module] = [nn.ReLU(), nn.Conv3d(config.planes, width, 1), nn.ReLU()]
+        for channels, padding in zip(widths, _PADDINGS[::-1], strict=True):
+            layers += [nn.ConvTranspose3d(width, channels, _KERNEL, padding=padding), nn.ReLU()]
+            width = channels
+            size += _KERNEL - 1 - 2 * padding
+        if size != config.input_size:
             raise ValueError(
-                f"a {self.config.encoder} encoder of patches of {self.config.input_size} "
-                f"does not end in a grid of {self.config.grid}"
+                f"the encoder of patches of {config.input_size} does not end in a grid of "
+                f"{config.grid}"
             )
-        return sizes[::-1]
+        self.layers = nn.Sequential(*(layers if config.relu_output else layers[:-1]))
 
     def forward(self, latents: Tensor) -> Tensor:
         """Reconstructions of latent points.

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import closing, suppress
-from dataclasses import asdict, replace
+from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from napari_hypseg.clustering import cluster_job, open_clustering, save_clustering_job
 from napari_hypseg.jobs import Job, Progress
-from napari_hypseg.latents import Latents, coarse_to_fine_job, embed_job, find_latents
+from napari_hypseg.latents import Latents, embed_job, find_latents
+from napari_hypseg.model import get_preset
 from napari_hypseg.session.folder import SMOOTHED
 from napari_hypseg.session.models import SessionModels
 from napari_hypseg.session.needs import Needs, needs_of
@@ -42,9 +43,8 @@ class SessionMaps(SessionModels):
         return self._finish(self.map_job(**settings))
 
     def map_job(
-        self, *, stride: int = 1, box: Box | None = None, device: str = "auto",
-        coarse_to_fine: bool = False,
-    ) -> Job[Latents]:  # fmt: skip
+        self, *, stride: int = 1, box: Box | None = None, device: str = "auto"
+    ) -> Job[Latents]:
         """Map the voxels to latent points with the model in use.
 
         Every model, stride and box has a store of its own: what is on show stays as it is, and a
@@ -54,9 +54,6 @@ class SessionMaps(SessionModels):
         ----------
         stride, box, device
             As for `napari_hypseg.embed`.
-        coarse_to_fine : bool
-            In passes, each computing what the last has left: the latents of coarser strides come
-            as the ``partial`` of a `Progress`, for little more time in all.
         """
         trained = self._trained()
         number, model = trained.number, trained.model
@@ -64,15 +61,12 @@ class SessionMaps(SessionModels):
         with self._alone(), self._timed("mapping"):
             yield from self._keep_volume_job()
             self._clear_damaged(number)
-            how: dict[str, Any] = {"box": box, "stride": stride, "device": device}
-            if coarse_to_fine:
-                job = coarse_to_fine_job(
-                    model, self.volume, store=lambda n: self._store(number, n, spans), **how
+            return (
+                yield from embed_job(
+                    model, self.volume, box=box, stride=stride, device=device,
+                    store=self._store(number, stride, spans),
                 )
-            else:
-                store = self._store(number, stride, spans)
-                job = embed_job(model, self.volume, store=store, **how)
-            return (yield from job)
+            )  # fmt: skip
 
     def _clear_damaged(self, number: int) -> None:
         """Remove maps of a model that can't be opened: they are made anew."""
@@ -84,8 +78,8 @@ class SessionMaps(SessionModels):
 
     def needs(self, *, box: Box | None = None, stride: int = 1) -> Needs:
         """What mapping and clustering will need, and what there is; arguments as for `map_job`."""
-        dim = 2 if self.model is None else self.model.model.config.latent_dim
-        return needs_of(self.volume.shape, dim, self.folder, box=box, stride=stride)
+        config = get_preset("default").model if self.model is None else self.model.model.config
+        return needs_of(self.volume.shape, config.latent_dim, self.folder, box=box, stride=stride)
 
     def propose(self, **settings: Any) -> Proposals:
         """Cluster the map into proposals; `propose_job` has the arguments."""
@@ -147,9 +141,9 @@ class SessionMaps(SessionModels):
 
     def discover_job(
         self, *, stride: int = 1, box: Box | None = None, device: str = "auto",
-        tree: Tree = "things", smoothing: float = 1.0, seed: int = 0, shown: int | None = None,
+        tree: Tree = "things", smoothing: float = 1.0, seed: int = 0,
     ) -> Job[Proposals]:  # fmt: skip
-        """Map the voxels, cluster them, gather what is drawn; coarse first.
+        """Map the voxels, cluster them, gather what is drawn.
 
         Parameters
         ----------
@@ -157,40 +151,13 @@ class SessionMaps(SessionModels):
             As for `map_job`.
         tree, smoothing, seed
             As for `propose_job`.
-        shown : int, optional
-            Stride of what is on show already: of the coarser passes only those that are finer
-            come as the ``partial`` of a `Progress`, each as `Proposals`.
         """
-        how: dict[str, Any] = {"tree": tree, "smoothing": smoothing, "seed": seed}
-        mapping = self.map_job(stride=stride, box=box, device=device, coarse_to_fine=stride == 1)
-        with closing(mapping):
-            latents = yield from self._show_passes_job(mapping, shown, how)
-        proposals = yield from self.propose_job(latents=latents, **how)
+        latents = yield from self.map_job(stride=stride, box=box, device=device)
+        proposals = yield from self.propose_job(
+            latents=latents, tree=tree, smoothing=smoothing, seed=seed
+        )
         yield from proposals.gather_job(self.proposals)
         return proposals
-
-    def _show_passes_job(
-        self, mapping: Job[Latents], shown: int | None, how: dict[str, Any]
-    ) -> Job[Latents]:
-        """A mapping, with proposals made of each of its coarser passes."""
-        while True:
-            try:
-                progress = next(mapping)
-            except StopIteration as end:
-                latents: Latents = end.value
-                return latents
-            coarse: Any = progress.partial
-            yield replace(progress, partial=None)
-            if coarse is None:
-                continue
-            if shown is None or int(coarse.array.attrs["stride"]) < shown:
-                found = yield from cluster_job(coarse, self.volume, **how)
-                early = Proposals(
-                    coarse, found, how["smoothing"], how["seed"], self._model_of(coarse),
-                    is_kept=False,
-                )  # fmt: skip
-                yield from early.gather_job()
-                yield replace(progress, partial=early)
 
     def _model_of(self, latents: Latents) -> int:
         """Number of the model that latent points come from."""

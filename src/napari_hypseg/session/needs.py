@@ -7,20 +7,16 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from napari_hypseg.latents.texture import TEXTURES
 from napari_hypseg.volumes.limits import free_disk, free_memory, in_words
 from napari_hypseg.volumes.volume import Box
 
 __all__ = ["Needs", "needs_of"]
 
-# Bytes of memory: the program itself, for each voxel of a tile that is smoothed, and for each
-# voxel the labels, the layer and the pass at hand. Above all that was measured: 0.9 GB for 0.7
-# million voxels, 1.97 for 33 million and 1.94 for 66 million.
-_PROGRAM, _SMOOTHED, _EACH = 1e9, 60.0, 12.0
-# Voxels of the largest tile.
-_TILE = 1 << 24
-# Points of a mapping and of its coarser passes (1/8 + 1/64 + 1/512), for each point.
-_PASSES = 1.15
+# Bytes of memory: the program itself, for each coordinate of a tile that is smoothed, and for each
+# voxel the labels, the layer and the pass at hand.
+_PROGRAM, _SMOOTHED, _EACH = 1e9, 28.0, 12.0
+# Coordinates of the largest tile.
+_TILE = 1 << 26
 # Bytes of disk for each point: a byte of label at eleven granularities, and one of its leaf.
 _LABELS = 12.0
 # Files of the largest store that are looked at: a folder may hold a great many others.
@@ -82,12 +78,11 @@ def needs_of(
     """
     spans = [s.indices(n) for s, n in zip(box or (slice(None),) * 3, shape, strict=True)]
     points = math.prod(max(0, -(-(stop - start) // stride)) for start, stop, _ in spans)
-    # Points, smoothed points with the intensities, for every eighth point its texture.
-    floats = _PASSES * dim + dim + 1 + TEXTURES / 8
     held = sum(map(_held, (folder / "latents", folder / "smoothed.zarr")))
     return Needs(
-        disk=(4 * floats + _LABELS) * points,
-        memory=_PROGRAM + _SMOOTHED * min(points, _TILE) + _EACH * points,
+        # Points in float32, and smoothed ones.
+        disk=(2 * 4 * dim + _LABELS) * points,
+        memory=_PROGRAM + _SMOOTHED * min(dim * points, _TILE) + _EACH * points,
         disk_free=free_disk(folder) + held,
         memory_free=free_memory(),
     )

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numba
 import torch
 
-from napari_hypseg.model.config import ModelConfig
-
-__all__ = ["has_fast_bfloat16", "match_numba_threads", "select_device", "threads_note"]
+__all__ = ["has_fast_bfloat16", "match_numba_threads", "select_device"]
 
 
 def select_device(name: str = "auto") -> torch.device:
@@ -55,27 +50,3 @@ def match_numba_threads() -> None:
     most = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
     numba.set_num_threads(max(1, min(threads, most)))
     torch.set_num_threads(threads)
-
-
-def threads_note(config: ModelConfig, training: Mapping[str, Any]) -> str:
-    """What a person should know before a model is trained again; empty if nothing.
-
-    Training on a CPU gives the same bits for any number of threads, but for networks of the papers'
-    stack of convolutions ("cihs" presets).
-
-    Parameters
-    ----------
-    config : ModelConfig
-        The model's architecture.
-    training : mapping
-        The record of its training.
-    """
-    then, now = training.get("threads"), torch.get_num_threads()
-    was_trained = training.get("settings", {}).get("steps") != 0
-    is_steady = config.encoder == "strided" or not was_trained
-    if is_steady or training.get("device") != "cpu" or then in (None, now):
-        return ""
-    return (
-        f"the model was trained with {then} thread{'' if then == 1 else 's'}, now there are {now}: "
-        "the same seed gives another one"
-    )

@@ -59,8 +59,8 @@ def train(
     steps : int, optional
         Optimiser steps; the preset's number without it.
     seed : int
-        The same seed gives the same model on the same machine, with any number of threads; those
-        of the "cihs" presets also depend on that number, which their record keeps.
+        The same seed gives the same model on the same machine with as many threads; their number
+        is in the model's record.
     device : str
         "auto" (CUDA, else Apple's MPS, else the CPU), or a name that PyTorch knows.
     start : Model, optional
@@ -149,14 +149,12 @@ def train_job(
         except ModelError as error:
             warnings.warn(f"{error}; the training begins anew", stacklevel=2)
             state = TrainingState(chosen, config, seed, target, start)
-    pool: VoxelPool | FeaturePool
-    if state.step == config.steps:
-        pass
-    elif chosen.encoder == "scales":
+    pool: VoxelPool | FeaturePool | None = None
+    if state.step < config.steps and chosen.encoder == "scales":
         pool = yield from pool_features_job(
             list(zip(volumes, normalizations, strict=True)), target, seed
         )
-    else:
+    elif state.step < config.steps:
         pieces: list[Piece] = []
         for volume, fit in zip(volumes, normalizations, strict=True):
             pieces += yield from _load_job(volume, fit, _MOST_VOXELS // len(volumes), seed)
@@ -166,7 +164,7 @@ def train_job(
     glimpsed = -math.inf
     yield Progress("training", state.step, config.steps)
     try:
-        while state.step < config.steps:
+        while pool is not None and state.step < config.steps:
             state.advance(pool)
             now = time.monotonic()
             if checkpoint is not None and now - saved >= _CHECKPOINT_EVERY:

@@ -126,4 +126,6 @@ def in_words(size: float) -> str:
     >>> in_words(2.5e9), in_words(8e5)
     ('2.5 GB', '0.8 MB')
     """
-    return f"{size / 1e9:.3g} GB" if size >= 1e9 else f"{size / 1e6:.3g} MB"
+    units = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"))
+    unit, name = next((u for u in units if size >= u[0]), units[-1])
+    return f"{size / unit:.3g} {name}"

@@ -15,8 +15,7 @@ from napari.layers import Image
 from psygnal import Signal
 from qtpy.QtCore import QTimer
 
-from napari_hypseg.jobs import Job, Progress
-from napari_hypseg.session.proposals import Proposals
+from napari_hypseg.jobs import Job
 from napari_hypseg.volumes import Box, Volume, VolumeError
 from napari_hypseg.volumes.atomic import BusyError
 from napari_hypseg.widgets import parts
@@ -111,7 +110,6 @@ classes_chosen_changed, selection_changed : psygnal.Signal
         # Whether the layer was put elsewhere while a job ran.
         self._was_moved = False
         # Takes the partial results of the running job.
-        self._takes_parts: Session | None = None
         self._task: Any = None
         self._told = ""
         self._rest = _timer(_REST, self._on_rest)
@@ -120,7 +118,6 @@ classes_chosen_changed, selection_changed : psygnal.Signal
         self._settle = _timer(0, self._on_settled)
         self.k_changed.connect(lambda: self._rest.start())
         self.runner.changed.connect(self._on_runner)
-        self.runner.progressed.connect(self._on_progress)
         self._watch_viewer()
         from napari_hypseg.widgets.classes_layer import ClassesLayer
         from napari_hypseg.widgets.picks import PickLayer
@@ -277,11 +274,9 @@ classes_chosen_changed, selection_changed : psygnal.Signal
             What a person reads.
         job : generator of Progress
         on_done : callable, optional
-            Gets the result; without it the session takes it (`Session.take`), and each partial
-            result of it too.
+            Gets the result; without it the session takes it (`Session.take`).
         """
         session = self.session
-        self._takes_parts = session if on_done is None else None
         take = session.take if on_done is None and session is not None else on_done
 
         def use(result: Any) -> None:
@@ -298,14 +293,6 @@ classes_chosen_changed, selection_changed : psygnal.Signal
             yield
         except (ValueError, OSError, BusyError) as error:
             self.said.emit(f"✗  {error}")
-
-    def _on_progress(self, progress: Progress, _left: str) -> None:
-        session = self.session
-        if session is None or session is not self._takes_parts:
-            return
-        if isinstance(progress.partial, Proposals):
-            with self.telling():
-                session.take(progress.partial)
 
     def _on_runner(self) -> None:
         self._tell_window()

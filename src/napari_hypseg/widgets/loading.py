@@ -11,7 +11,10 @@ from qtpy.QtCore import QObject, Signal
 from napari_hypseg.widgets.settings import read_settings
 from napari_hypseg.widgets.threads import run_in_thread
 
-__all__ = ["Choices", "Loader"]
+__all__ = ["LOADING", "Choices", "Loader"]
+
+#: What a person reads meanwhile.
+LOADING = "Loading PyTorch: it takes a few seconds"
 
 # What the steps, and napari's first labels layer, need.
 _NEEDED = ("torch", "napari_hypseg.session", "pandas", "skimage.color")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,11 +14,12 @@ from napari_hypseg.volumes import Box, Volume
 from napari_hypseg.volumes.limits import in_words
 from napari_hypseg.widgets.desk import Desk
 from napari_hypseg.widgets.layers import data_point, through, warp_of
+from napari_hypseg.widgets.loading import LOADING
 from napari_hypseg.widgets.parts import Step, allow, ask, button
 from napari_hypseg.widgets.runner import time_left
 
 if TYPE_CHECKING:
-    from napari_hypseg.session import Proposals, Session
+    from napari_hypseg.session import Proposals, Session, Trained
 
 __all__ = ["MapStep", "pace_job"]
 
@@ -43,7 +45,7 @@ class MapStep(Step):
         # Seconds for each point, of a model on a device.
         self._paces: dict[tuple[str, str], float] = {}
         self.preview = button(
-            "Preview", "Map every 4th voxel along each axis: 64 times quicker than all",
+            "Preview", "Map every 4th voxel along each axis: proposals in seconds",
             lambda: self._map(_PREVIEW),
         )  # fmt: skip
         self.slice = button(
@@ -51,14 +53,14 @@ class MapStep(Step):
             self._map_slice,
         )  # fmt: skip
         self.all = button(
-            "Map all voxels", "Map every voxel: coarse proposals appear first and become finer; "
-            "stopped, it goes on later where it was",
+            "Map all voxels", "Map every voxel; stopped, it goes on later where it was",
             lambda: self._map(1),
         )  # fmt: skip
         self.row(self.preview, self.slice, self.all)
         self.follow(
             (desk.session_changed, self.refresh), (desk.model_changed, self.refresh),
             (desk.proposals_changed, self.refresh), (desk.box_changed, self.refresh),
+            (desk.loader.changed, self.refresh),
         )  # fmt: skip
         self.refresh()
 
@@ -76,7 +78,7 @@ class MapStep(Step):
 
     def _map(self, stride: int) -> None:
         desk, session = self._desk, self._desk.session
-        if session is None or session.model is None:
+        if session is None or self._takes_general(session, lambda: self._map(stride)):
             return
         box, points = desk.box, _points(session, desk.box, stride)
 
@@ -86,10 +88,8 @@ class MapStep(Step):
                 self, f"Mapping {points:,} points takes about {time_left(seconds)}: begin?", "Begin"
             ):  # fmt: skip
                 return
-            shown = session.proposals
-            finest = shown.stride if shown is not None and self._is_of_all(shown) else None
             job = session.discover_job(
-                stride=stride, box=box, device=desk.device, shown=finest, **self._how(session)
+                stride=stride, box=box, device=desk.device, **self._how(session)
             )
             desk.start(_MAPPING, job)
 
@@ -99,6 +99,18 @@ class MapStep(Step):
         # A short look at how quick it is.
         key, job = self._key(session), pace_job(session, desk.device)
         desk.start("measuring how long it takes", job, lambda pace: self._on_pace(key, pace, begin))
+
+    def _takes_general(self, session: Session, then: Callable[[], None]) -> bool:
+        """Where there is no model yet, take the general one, and then go on."""
+        if session.model is not None:
+            return False
+
+        def take(trained: Trained) -> None:
+            session.take(trained)
+            then()
+
+        self._desk.start(_MAPPING, session.train_job(device=self._desk.device), take)
+        return True
 
     def _on_pace(self, key: tuple[str, str], pace: float, begin: Any) -> None:
         self._paces[key] = pace
@@ -135,6 +147,8 @@ class MapStep(Step):
         desk, session = self._desk, self._desk.session
         if session is None or desk.layer is None:
             return
+        if self._takes_general(session, self._map_slice):
+            return
         box = self.slice_box()
         if box is None:
             desk.said.emit("The slice on show lies outside the volume: move to one inside")
@@ -154,10 +168,11 @@ class MapStep(Step):
     def refresh(self) -> None:
         """Say how the step stands, and let be pressed what can be."""
         desk, session = self._desk, self._desk.session
-        model = None if session is None else session.model
-        no_model = desk.lacks_session or ("" if model is not None else "Needs a model: step 2")
-        if session is None or no_model:
-            self.say("waiting", no_model)
+        missing = desk.lacks_session or (
+            "" if desk.loader.choices is not None else desk.loader.problem or LOADING
+        )
+        if session is None or missing:
+            self.say("waiting", missing)
         elif desk.runner.title == _MAPPING:
             self.say("next", "Mapping and clustering: see below")
         elif session.proposals is not None:
@@ -170,7 +185,7 @@ class MapStep(Step):
             self.say("next", f"Preview first, it takes seconds. {self._needs(session)}")
         no_layer = "" if desk.layer is not None else "The volume's layer was removed"
         for pushed, reason in ((self.preview, ""), (self.slice, no_layer), (self.all, "")):
-            allow(pushed, no_model or desk.runner.wait or reason)
+            allow(pushed, missing or desk.runner.wait or reason)
 
     def _describe(self, session: Session, shown: Proposals, *, whole: bool) -> str:
         of = f"with model {shown.model}"

@@ -14,6 +14,7 @@ from napari_hypseg.session.plan import with_suffix
 from napari_hypseg.widgets.desk import Desk, is_volume
 from napari_hypseg.widgets.glimpses import Glimpses
 from napari_hypseg.widgets.layers import shown_volume
+from napari_hypseg.widgets.loading import LOADING
 from napari_hypseg.widgets.parts import LossLine, Step, allow, ask, button, combo, folded, narrow
 
 if TYPE_CHECKING:
@@ -22,13 +23,11 @@ if TYPE_CHECKING:
 
 __all__ = ["ModelStep"]
 
-_LOADING = "Loading PyTorch: it takes a few seconds"
 _TRAINING = "training"
 _ENDING = ".hypseg"
 
 _PRESETS = {
-    "default": "Trained on this volume alone: the one to begin with",
-    "general": "The general model, made from simulated volumes: with 0 steps as it comes, at "
+    "default": "The general model, made from simulated volumes: with 0 steps as it comes, at "
     "once; with more trained further on this volume",
     "cihs": "The published system (Hsu et al., NeurIPS 2021): many times slower",
 }
@@ -303,18 +302,18 @@ class ModelStep(Step):
         elif desk.loader.problem:
             self.say("next", desk.loader.problem)
         elif not self.is_ready:
-            self.say("next", _LOADING)
+            self.say("next", LOADING)
         elif running == _TRAINING:
             stays = "" if model is None else f"; model {model.number} stays in use until it is done"
             self.say("next", f"Training: see below{stays}")
         elif model is None:
             before = "A training was stopped: resume it, or use it as it is"
-            begin = "Train on this volume, or load a model"
-            self.say("next", begin if stopped is None else before)
+            begin = "The general model is used, unless you train or load one: go on to step 3"
+            self.say("done" if stopped is None else "next", begin if stopped is None else before)
         else:
             self.say("done", self._describe(session, model, stopped))
         no_model = "" if model is not None else "Needs a model: train or load one"
-        not_ready = desk.lacks_session or ("" if self.is_ready else desk.loader.problem or _LOADING)
+        not_ready = desk.lacks_session or ("" if self.is_ready else desk.loader.problem or LOADING)
         for pushed, reason in (
             (self.train, not_ready), (self.more, not_ready or no_model), (self.resume, not_ready),
             (self.use_stopped, not_ready), (self.load_file, not_ready), (self.save_file, no_model),

@@ -148,8 +148,6 @@ def first_of_all(desk: Desk) -> str:
         return desk.lacks_session
     if session.proposals is not None:
         return ""
-    if session.model is None:
-        return "Train a model first: step 2 of Hyperbolic segmentation."
     return "Map the voxels first: step 3 of Hyperbolic segmentation."
 
 
