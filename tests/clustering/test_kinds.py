@@ -76,3 +76,30 @@ def test_what_is_alike_is_one_kind(monkeypatch):
     labels, regions = finish(kinds_job(BOXES, SHAPE, lambda box: points[box], **find))
     assert labels[0, 0, 0] == labels[-1, 0, 0] != labels[0, 0, 1]
     assert regions.weights.sum() == labels.size
+
+
+def test_many_points_are_sampled(monkeypatch):
+    shape = (40, 65, 70)
+    points = np.random.default_rng(2).normal(size=(*shape, 3)).astype(np.float32)
+    boxes = [(slice(z, z + 8), slice(0, 65), slice(0, 70)) for z in range(0, 40, 8)]
+    flat = points.reshape(-1, 3).astype(np.float64)
+
+    def draw(seed):
+        return finish(
+            kinds._sample_job(boxes, len(flat), lambda box: points[box].reshape(-1, 3), seed)
+        )
+
+    # There are fewer than a sample would hold: all are taken.
+    np.testing.assert_array_equal(np.sort(draw(0), axis=0), np.sort(flat, axis=0))
+
+    monkeypatch.setattr(kinds, "_SAMPLE", 20_000)
+    sample = draw(1)
+    assert len(sample) == pytest.approx(20_000, rel=0.05)
+    # Every box gives its share: all are voxels, none is drawn twice, the mean is theirs.
+    assert len(np.unique(sample, axis=0)) == len(sample)
+    assert len(np.unique(np.concatenate([sample, flat]), axis=0)) == len(np.unique(flat, axis=0))
+    error = flat.std(0) / np.sqrt(20_000)
+    assert (np.abs(sample.mean(0) - flat.mean(0)) < 4 * error).all()
+    np.testing.assert_array_equal(sample, draw(1))
+    other = draw(2)
+    assert len(other) != len(sample) or (other != sample).any()

@@ -63,6 +63,18 @@ def test_a_stopped_training_is_offered_again_after_a_restart(session, voxels, tm
     assert model.fingerprint() == whole.fingerprint()
 
 
+def test_a_script_keeps_a_stopped_training_too(voxels, tmp_path):
+    session = Session(Volume(voxels), tmp_path)
+    stop(session, steps=500)
+    session.discover(stride=2, device="cpu")
+    assert session.model.number == 2
+    general = bytes_of(session, 2)
+    assert session.stopped.number == 1
+    session.use_stopped()
+    assert session.versions.numbers == [1, 2]
+    assert bytes_of(session, 2) == general
+
+
 def test_a_stopped_training_can_be_used_as_it_is(session):
     stop(session, steps=500)
     model = session.use_stopped()

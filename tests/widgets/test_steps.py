@@ -127,6 +127,22 @@ def test_stop_leaves_the_good_model_and_offers_resume(dock, session, press, qtbo
     assert again.model.number == 1
 
 
+def test_mapping_keeps_the_first_training_that_was_stopped(dock, session, press, qtbot):
+    begin_long_training(dock, qtbot, press)
+    stop(dock, qtbot)
+    checkpoint = session.versions.checkpoint(1).read_bytes()
+    # There is no model yet: the general one is taken.
+    press(dock, dock.map.preview)
+    assert session.proposals is not None
+    assert session.stopped.steps == 100_000
+    assert session.versions.checkpoint(1).read_bytes() == checkpoint
+    general = session.model.model.fingerprint()
+    press(dock, dock.model.use_stopped)
+    assert session.versions.numbers == [1, 2]
+    assert session.versions.load(2).fingerprint() == general
+    assert session.model.number == 1
+
+
 def test_a_stopped_training_is_used_as_it_is(dock, session, press, qtbot):
     begin_long_training(dock, qtbot, press)
     stop(dock, qtbot)

@@ -75,8 +75,10 @@ def kinds_job(
 
     def inside(box: Box) -> Floats:
         points = read(box)
-        kept: Floats = points.reshape(-1, points.shape[-1])
-        return kept if outside is None else points[~outside[box]]
+        if outside is None:
+            return points.reshape(-1, points.shape[-1])
+        kept: Floats = points[~outside[box]]
+        return kept
 
     total = math.prod(shape) if outside is None else int((~outside).sum())
     sample = yield from _sample_job(boxes, total, inside, seed)

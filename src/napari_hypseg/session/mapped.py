@@ -10,7 +10,7 @@ from typing import Any
 from napari_hypseg.clustering import cluster_job, open_clustering, save_clustering_job
 from napari_hypseg.jobs import Job, Progress
 from napari_hypseg.latents import Latents, embed_job, find_latents
-from napari_hypseg.model import get_preset
+from napari_hypseg.model import GENERAL, get_preset, load_model
 from napari_hypseg.session.folder import SMOOTHED
 from napari_hypseg.session.models import SessionModels
 from napari_hypseg.session.needs import Needs, needs_of
@@ -134,9 +134,9 @@ class SessionMaps(SessionModels):
         return made
 
     def discover(self, **settings: Any) -> Proposals:
-        """Map the voxels and cluster them, training first where there is no model."""
+        """Map the voxels and cluster them, by the general model where the session has none."""
         if self.model is None:
-            self.train(seed=settings.get("seed", 0), device=settings.get("device", "auto"))
+            self.use(load_model(GENERAL))
         return self._finish(self.discover_job(**settings))
 
     def discover_job(

@@ -87,7 +87,7 @@ class Session(SessionMaps):
     --------
     >>> import napari_hypseg as hs
     >>> session = hs.Session(hs.read_volume("tomogram.mrc"), "result")  # doctest: +SKIP
-    >>> session.discover()  # train, map, propose  # doctest: +SKIP
+    >>> session.discover()  # map, propose  # doctest: +SKIP
     >>> session.k = 8  # doctest: +SKIP
     >>> session.keep(session.proposals.nodes(8)[2], name="membrane")  # doctest: +SKIP
     """

@@ -12,6 +12,7 @@ from napari_hypseg.model import Model, ModelError, load_model
 __all__ = ["Versions"]
 
 _FINISHED = re.compile(r"(\d{4,})\.hypseg")
+_BEGUN = re.compile(r"(\d{4,})\.part")
 
 
 @dataclass(frozen=True)
@@ -29,15 +30,18 @@ class Versions:
     @property
     def numbers(self) -> list[int]:
         """Numbers of the finished models."""
+        return self._numbers(_FINISHED)
+
+    def _numbers(self, names: re.Pattern[str]) -> list[int]:
         if not self.folder.is_dir():
             return []
-        found = (_FINISHED.fullmatch(path.name) for path in self.folder.iterdir())
+        found = (names.fullmatch(path.name) for path in self.folder.iterdir())
         return sorted(int(match[1]) for match in found if match)
 
     @property
     def next(self) -> int:
-        """Number of the next model."""
-        return max(self.numbers, default=0) + 1
+        """Number of the next model; that of a training that was stopped stays free for it."""
+        return max([*self.numbers, *self._numbers(_BEGUN)], default=0) + 1
 
     def path(self, number: int) -> Path:
         """File of a model."""

@@ -15,6 +15,7 @@ from napari_hypseg.volumes.limits import in_words
 from napari_hypseg.widgets.desk import Desk
 from napari_hypseg.widgets.layers import data_point, through, warp_of
 from napari_hypseg.widgets.loading import LOADING
+from napari_hypseg.widgets.model_step import load_job
 from napari_hypseg.widgets.parts import Step, allow, ask, button
 from napari_hypseg.widgets.runner import time_left
 
@@ -105,11 +106,13 @@ class MapStep(Step):
         if session.model is not None:
             return False
 
+        from napari_hypseg.model import GENERAL
+
         def take(trained: Trained) -> None:
             session.take(trained)
             then()
 
-        self._desk.start(_MAPPING, session.train_job(device=self._desk.device), take)
+        self._desk.start(_MAPPING, load_job(session, GENERAL), take)
         return True
 
     def _on_pace(self, key: tuple[str, str], pace: float, begin: Any) -> None:

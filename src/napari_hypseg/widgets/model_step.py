@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from napari_hypseg.model import Model
     from napari_hypseg.session import Session, Trained
 
-__all__ = ["ModelStep"]
+__all__ = ["ModelStep", "load_job"]
 
 _TRAINING = "training"
 _ENDING = ".hypseg"
@@ -261,7 +261,7 @@ class ModelStep(Step):
         """Take a model from a file."""
         session = self._desk.session
         if session is not None:
-            self._desk.start("loading the model", _load_job(session, path), session.take)
+            self._desk.start("loading the model", load_job(session, path), session.take)
 
     def _save(self) -> None:
         desk = self._desk
@@ -339,7 +339,8 @@ class ModelStep(Step):
         return "; ".join(parts)
 
 
-def _load_job(session: Session, path: Path) -> Job[Trained]:
+def load_job(session: Session, path: Path) -> Job[Trained]:
+    """Take a model from a file for the next map."""
     from napari_hypseg.model import load_model
 
     yield Progress("loading the model", 0, 0)
